@@ -1,0 +1,1 @@
+"""Running Taco: the CLI, all three programs in one process, runbooks."""

@@ -1,0 +1,125 @@
+"""Requests arriving together are handled together: one batcher in front of each neighbour that takes lists.
+
+A caller that goes away takes only its own waiting with it, never the batch (rule 8: work that must outlive a request is not tied to
+it). While one batch is under way the next one gathers, so batches grow with load and a lone item waits for nobody.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from push_core.errors import Overloaded, TacoError, Unavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Batcher(Generic[T, R]):
+    """Gathers items and hands them to `work` as lists of at most `largest`, `parallel` lists at a time.
+
+    `work` returns one result per item, in order; an exception that it raises reaches every item of that list, and a result that is an
+    exception reaches its own item only. `linger_s` is how long a batch waits for company when nothing is under way. At `bound` items
+    waiting, `submit` raises Overloaded.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[T]], Awaitable[Sequence[R | BaseException]]],
+        *,
+        largest: int,
+        bound: int,
+        parallel: int = 1,
+        linger_s: float = 0.0,
+        name: str = "batcher",
+    ) -> None:
+        self._work = work
+        self._largest = largest
+        self._bound = bound
+        self._parallel = parallel
+        self._linger_s = linger_s
+        self._name = name
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Items that wait for a batch (not those under way)."""
+        return len(self._waiting)
+
+    def submit(self, item: T) -> "asyncio.Future[R]":
+        """The item's result, to be awaited. Raises Overloaded at the bound, Unavailable after `close`."""
+        return self.submit_all((item,))[0]
+
+    def submit_all(self, items: Sequence[T]) -> "list[asyncio.Future[R]]":
+        """As `submit` for several items, all or none."""
+        if self._closed:
+            raise Unavailable(f"{self._name} is shut down")
+        if len(self._waiting) + len(items) > self._bound:
+            raise Overloaded(f"{self._name}: {len(self._waiting)} items are waiting already (limit {self._bound})")
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[R]] = []
+        for item in items:
+            future: asyncio.Future[R] = loop.create_future()
+            future.add_done_callback(_mark_retrieved)
+            self._waiting.append((item, future))
+            futures.append(future)
+        if self._timer is None and len(self._under_way) < self._parallel:
+            # A turn of the loop at least, so that all requests read in this turn share the batch.
+            self._timer = (
+                loop.call_later(self._linger_s, self._start) if self._linger_s else loop.call_soon(self._start)
+            )
+        return futures
+
+    async def close(self) -> None:
+        """Take nothing more; return when everything taken has its result."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._start()
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    def _start(self) -> None:
+        self._timer = None
+        while self._waiting and len(self._under_way) < self._parallel:
+            batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
+            task = asyncio.get_running_loop().create_task(self._run(batch), name=self._name)
+            self._under_way.add(task)
+            task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._under_way.discard(task)
+        if self._timer is None:
+            self._start()
+
+    async def _run(self, batch: "list[tuple[T, asyncio.Future[R]]]") -> None:
+        results: Sequence[R | BaseException]
+        try:
+            results = await self._work([item for item, _ in batch])
+        except TacoError as error:
+            results = [error] * len(batch)
+        except asyncio.CancelledError:
+            results = [Unavailable(f"{self._name} was cancelled")] * len(batch)
+            _settle(batch, results)
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: an unforeseen error must reach every waiter, or they wait for ever
+            results = [error] * len(batch)
+        _settle(batch, results)
+
+
+def _settle(batch: "list[tuple[T, asyncio.Future[R]]]", results: "Sequence[R | BaseException]") -> None:
+    if len(results) != len(batch):
+        results = [RuntimeError(f"{len(results)} results for {len(batch)} items")] * len(batch)
+    for (_, future), result in zip(batch, results, strict=True):
+        if future.done():  # its caller went away
+            continue
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+def _mark_retrieved(future: "asyncio.Future[R]") -> None:
+    if not future.cancelled():
+        future.exception()  # a caller may have stopped listening; that is no error of ours

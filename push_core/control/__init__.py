@@ -1,0 +1,1 @@
+"""Versioned runtime configuration: shard map, switches, limits."""

@@ -1,0 +1,1 @@
+"""The device store: apps, devices, aliases, tags, vendor tokens."""

@@ -1,0 +1,56 @@
+"""The port of the device store. Batch-first; a method is one transaction; any may raise `Unavailable` or `DeadlineExceeded`.
+
+A device is keyed by (app, device). It needs no row to sign in or be pushed to.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from push_core.models import App, Device, DeviceKey
+
+
+class DeadToken(msgspec.Struct, frozen=True):
+    """A vendor said that this token will not work again; removed only if it is still the device's token (compare first)."""
+
+    app: str
+    device: str
+    channel: str
+    token: str
+
+
+class Devices(Protocol):
+    async def put_apps(self, apps: Sequence[App]) -> None:
+        """Create or replace."""
+        ...
+
+    async def apps(self, names: Sequence[str]) -> list[App | None]: ...
+
+    async def all_apps(self) -> list[App]:
+        """In order of names."""
+        ...
+
+    async def put(self, devices: Sequence[Device]) -> list[Device]:
+        """Register or replace, keeping `blocked` as it stands in the store; the records as stored."""
+        ...
+
+    async def get(self, keys: Sequence[DeviceKey]) -> list[Device | None]: ...
+
+    async def forget(self, keys: Sequence[DeviceKey]) -> list[bool]:
+        """Remove the record; whether there was one. A block is forgotten with it."""
+        ...
+
+    async def block(self, keys: Sequence[DeviceKey], blocked: bool, *, now: int) -> None:
+        """Refuse the device until unblocked; makes a record where there is none."""
+        ...
+
+    async def by_alias(self, app: str, aliases: Sequence[str], *, after: str = "", limit: int = 1_000) -> list[str]:
+        """Names of devices that carry one of the aliases, in order, after the given name: pages of an expansion."""
+        ...
+
+    async def drop_tokens(self, dead: Sequence[DeadToken]) -> None: ...
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,58 @@
+"""Every metric, a line each: name, kind, what it says, its tags. `docs/metrics.md` is made from it."""
+
+import enum
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    kind: str  # "count" | "gauge" | "timing"
+    text: str
+    tags: tuple[str, ...] = ()
+
+
+class Metric(enum.Enum):
+    """`Metric.API_REQUESTS.value` is the name on the wire; `Metric.API_REQUESTS.meaning` its catalogue line."""
+
+    meaning: Meaning
+
+    def __new__(cls, name: str, kind: str, text: str, *tags: str) -> "Metric":
+        member = object.__new__(cls)
+        member._value_ = name
+        member.meaning = Meaning(kind, text, tags)
+        return member
+
+    # push API
+    API_REQUESTS = ("api.requests", "count", "Requests answered", "method", "status")
+    API_ACCEPTED = ("api.accepted", "count", "Messages answered with 202", "app")
+    API_REFUSED = ("api.refused", "count", "Messages not accepted", "app", "code")
+    API_COMMIT_BATCH = ("api.commit.batch", "gauge", "Messages in the newest commit")
+    API_COMMIT_SECONDS = ("api.commit.seconds", "timing", "Time of one commit")
+    API_PUBLISH_UNCONFIRMED = (
+        "api.publish.unconfirmed",
+        "count",
+        "Batches that the queue did not confirm; the relay sends them",
+    )
+    # gateway
+    GW_SESSIONS = ("gateway.sessions", "gauge", "Signed-in sessions")
+    GW_SIGN_INS = ("gateway.sign_ins", "count", "Sign-ins by outcome", "outcome")
+    GW_CLOSED = ("gateway.closed", "count", "Connections closed by us", "code")
+    GW_PUSHES = ("gateway.pushes", "count", "Pushes offered by outcome", "outcome")
+    GW_ACKS = ("gateway.acks", "count", "Acknowledged ids by status", "status")
+    GW_ACKS_FOREIGN = ("gateway.acks.foreign", "count", "Acks for ids that this session was not sent")
+    GW_ACK_MISSES = ("gateway.ack.misses", "count", "Pushes without an ack by their deadline")
+    GW_RECEIPTS_DROPPED = ("gateway.receipts.dropped", "count", "Receipts dropped at the buffer's bound")
+    GW_RECEIPTS_PENDING = ("gateway.receipts.pending", "gauge", "Receipts not yet taken by their zone")
+    # dispatcher
+    DI_BATCHES = ("dispatcher.batches", "count", "Batches taken", "queue")
+    DI_OUTCOMES = ("dispatcher.outcomes", "count", "Deliveries by outcome at the gateways", "outcome")
+    DI_REPEATS_DROPPED = ("dispatcher.repeats.dropped", "count", "Repeats that the store showed as handled")
+    DI_POISON = ("dispatcher.poison", "count", "Envelopes parked because they could not be handled")
+    DI_STATES = ("dispatcher.states", "count", "Deliveries that entered a state", "state", "reason")
+    DI_RECEIPTS = ("dispatcher.receipts", "count", "Receipts by what became of them", "applied")
+    DI_VENDOR_CALLS = ("dispatcher.vendor.calls", "count", "Vendor calls by outcome", "channel", "outcome")
+    DI_RELAY_REPUBLISHED = ("dispatcher.relay.republished", "count", "Deliveries published again by the relay")
+    DI_NODE_CALL_SECONDS = ("dispatcher.node.seconds", "timing", "Time of one Deliver call")
+    # every program
+    TASK_ERRORS = ("process.task_errors", "count", "Uncaught errors in background tasks", "task")
+    TRAIL_DROPPED = ("trail.dropped", "count", "Trail events dropped at the buffer's bound")

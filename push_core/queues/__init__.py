@@ -1,0 +1,1 @@
+"""Queues of envelope batches, by class × priority, and one for each vendor channel."""

@@ -1,0 +1,1 @@
+"""Calls between programs: node (Deliver, Kick, Poke) and receipts."""

@@ -1,0 +1,163 @@
+"""The port of the internal RPC: what programs ask of one another. Batch-first; every call has a deadline.
+
+Two services. A gateway serves `NodeService` at its node's address; dispatchers serve `ReceiptsService`, found by zone. A program asks
+through `Peers`, which raises `Unavailable` (not reached, nothing done) or `DeadlineExceeded` (unknown). Structs are
+MessagePack arrays: new fields go at the end with defaults, so that neighbouring releases understand each other.
+"""
+
+import enum
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+DEADLINE_S = 5.0
+
+
+class Offer(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """One message for some devices of one node. `push` as in `Envelope.push`; empty for a recall."""
+
+    id: int
+    app: str
+    devices: list[str]
+    push: bytes
+    expires: int  # Unix ms: a gateway drops what is past it
+    ack_timeout_ms: int
+    priority: int = 2  # Priority.order
+    again: bool = False
+    via_vendor: bool = False
+    recall: bool = False
+    live_only: bool = False
+
+
+class Taking(enum.IntEnum):
+    """What became of one offer to one device (rule 6). `UNKNOWN` is never sent: it is what a caller concludes from silence."""
+
+    ACCEPTED = 0  # written to the connection, or un-acked there already
+    FULL = 1  # the window is used up
+    ABSENT = 2  # no session here: correct the route
+    EXPIRED = 3  # past `expires` or past the call's deadline when it was looked at: not written
+    UNKNOWN = 4
+
+
+class Deliver(msgspec.Struct, array_like=True, frozen=True):
+    """`incarnation` is the life of the node that the caller means; another one answers ABSENT for all. `deadline` is Unix
+    ms of the call's end: a gateway that was stopped meanwhile writes nothing of it when it wakes."""
+
+    incarnation: str
+    deadline: int
+    offers: list[Offer]
+    traceparent: str = ""
+
+
+class Delivered(msgspec.Struct, array_like=True, frozen=True):
+    """One byte (a Taking) for each device of each offer, in order."""
+
+    takings: bytes
+
+
+class Kick(msgspec.Struct, array_like=True, frozen=True):
+    """End a session: the one of (app, device) with this epoch, or with any up to it when the epoch is a bound (`-1`: any)."""
+
+    app: str
+    device: str
+    epoch: int
+    code: int  # close code
+    reason: str = ""
+    incarnation: str = ""
+
+
+class Poke(msgspec.Struct, array_like=True, frozen=True):
+    """Something waits in the inbox of (app, device): look again when there is room."""
+
+    app: str
+    device: str
+
+
+class ReceiptKind(enum.IntEnum):
+    RECEIVED = 0
+    DISPLAYED = 1
+    CLICKED = 2
+    DROPPED = 3
+    UNDECODABLE = 4
+    WRITTEN = 5  # written and still un-acked after a moment: state `sending`
+    MISSED = 6  # no ack by the deadline; the connection lives
+    LOST = 7  # the connection ended with this push un-acked; `deadline` is when its ack was due
+    RECALL_SHOWN = 8  # the device was told of a recall
+
+
+class Receipt(msgspec.Struct, array_like=True, frozen=True):
+    """What a gateway tells about one delivery. (app, device) is the authenticated one of the session, never the client's word."""
+
+    id: int
+    app: str
+    device: str
+    kind: ReceiptKind
+    at: int  # Unix ms
+    written_at: int = 0  # Unix ms of the write to the connection; 0: not known
+    deadline: int = 0  # Unix ms, with LOST and MISSED
+    stored: bool = True  # an inbox row or later work may exist for it; False only when the gateway knows that none does
+
+
+class NodeService(Protocol):
+    """Served by a gateway."""
+
+    async def deliver(self, call: Deliver) -> Delivered: ...
+
+    async def kick(self, kicks: Sequence[Kick]) -> list[bool]:
+        """Whether there was such a session."""
+        ...
+
+    async def poke(self, pokes: Sequence[Poke]) -> None: ...
+
+
+class ReceiptsService(Protocol):
+    """Served by dispatchers."""
+
+    async def report(self, receipts: Sequence[Receipt]) -> None:
+        """Returns when all are in the store (or were found to change nothing); raises when they must be sent again."""
+        ...
+
+
+class Peers(Protocol):
+    """The calling side. One connection per peer, closed when its node is gone; calls in flight per peer are bounded."""
+
+    async def deliver(self, address: str, call: Deliver, *, timeout_s: float = DEADLINE_S) -> Delivered: ...
+
+    async def kick(self, address: str, kicks: Sequence[Kick], *, timeout_s: float = DEADLINE_S) -> list[bool]: ...
+
+    async def poke(self, address: str, pokes: Sequence[Poke], *, timeout_s: float = DEADLINE_S) -> None: ...
+
+    async def report(self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float = DEADLINE_S) -> None: ...
+
+    async def forget(self, address: str) -> None:
+        """The node at the address is gone: close its connection."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Listener(Protocol):
+    """The serving side of one program."""
+
+    @property
+    def address(self) -> str:
+        """Where peers reach it, known after start."""
+        ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self, grace_s: float) -> None: ...
+
+
+class Rpc(Protocol):
+    """What an adapter (`inproc`, `grpc`) offers a program."""
+
+    def peers(self) -> Peers: ...
+
+    def listen(
+        self, *, node: NodeService | None = None, receipts: ReceiptsService | None = None, zone: str
+    ) -> Listener:
+        """A listener for the services given, to be started. A receipts listener makes itself known for its zone: `inproc` by
+        registering, `grpc` by the addresses that settings give (`receipts.<zone> = [address, …]`) or that the listener adds in one process."""
+        ...

@@ -1,0 +1,1 @@
+"""What the outside may depend on: the protocol, its pure codec and sessions, the public gRPC, vectors and SDKs. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""`taco.v1` as pure objects: bytes in, events out, no await, `now` as an argument. The gateway and the Python SDK share it."""

@@ -1,0 +1,159 @@
+"""The frames of `taco.v1`, as values (PROTOCOL.md §2 and §3). Both codecs read and write these and nothing else.
+
+Ids are ints here and strings in JSON. `data` and `body` of calls are JSON kept as it came (`msgspec.Raw`), never parsed
+by the server. Times are Unix milliseconds of the server's clock; heartbeat values are seconds.
+"""
+
+from typing import Any
+
+import msgspec
+
+VERSION = 1
+SUBPROTOCOL_JSON = "taco.v1+json"
+SUBPROTOCOL_PROTO = "taco.v1+proto"
+MAX_FRAME = 65_536
+ACK_STATUSES = ("received", "displayed", "clicked", "dropped", "undecodable")
+APP_STATES = ("foreground", "background")
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """Base of all frames; the frame's name on the wire is the class name in lower case (`StateChange` is `state`)."""
+
+
+# ── client to server ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Hello(Frame, kw_only=True):
+    app: str
+    device: str
+    token: str
+    versions: tuple[int, ...]
+    install: str | None = None
+    attempt: int | None = None
+    heartbeat: int | None = None
+    window: int | None = None
+    state: str | None = None
+    sdk: str | None = None
+    network: str | None = None
+    features: tuple[str, ...] = ()
+
+
+class Ack(Frame):
+    ids: tuple[int, ...]
+    status: str = "received"
+
+
+class Ping(Frame):
+    next: int | None = None
+
+
+class StateChange(Frame):
+    app: str
+
+
+class Call(Frame, kw_only=True):
+    id: int
+    path: str
+    body: msgspec.Raw = msgspec.Raw()
+    timeout_ms: int | None = None
+
+
+class Subscribe(Frame):
+    topics: tuple[str, ...]
+
+
+class Unsubscribe(Frame):
+    topics: tuple[str, ...]
+
+
+class Unknown(Frame):
+    """A frame type this side does not know: the server answers `error` `unknown_frame`, a client ignores it."""
+
+    name: str
+
+
+# ── server to client ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Heartbeat(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Seconds: bounds of what a client may wish, the factor of silence that ends a session, the interval in force."""
+
+    min: int = 60
+    max: int = 600
+    grace: float = 1.5
+    next: int = 240
+
+
+class Reconnect(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    base_ms: int = 500
+    max_ms: int = 60_000
+    factor: float = 2.0
+
+
+class Welcome(Frame, kw_only=True):
+    version: int
+    session: str
+    time: int
+    heartbeat: Heartbeat
+    window: int
+    max_frame: int
+    reconnect: Reconnect
+    pending: int = 0
+    features: tuple[str, ...] = ()
+
+
+class Push(Frame, kw_only=True):
+    id: int
+    kind: str = "notification"
+    title: str | None = None
+    body: str | None = None
+    data: msgspec.Raw = msgspec.Raw()  # a JSON object; empty: none
+    collapse: str | None = None
+    priority: str = "normal"
+    sent: int = 0
+    expires: int = 0
+    again: bool = False
+    via_vendor: bool = False
+
+
+class Recall(Frame):
+    id: int
+
+
+class Pong(Frame):
+    time: int
+
+
+class Reply(Frame, kw_only=True):
+    id: int
+    status: int
+    body: msgspec.Raw = msgspec.Raw()
+
+
+class Config(Frame, kw_only=True):
+    key: str
+    version: int
+    value: Any = None
+
+
+class Migrate(Frame, kw_only=True):
+    urls: tuple[str, ...] = ()
+    after_ms: int = 0
+    spread_ms: int = 0
+    permanent: bool = False
+
+
+class Error(Frame, kw_only=True):
+    code: str
+    message: str = ""
+    retry: bool = False
+
+
+class Bye(Frame, kw_only=True):
+    code: int
+    reason: str = ""
+    retry_after_ms: int = 0
+
+
+ClientFrame = Hello | Ack | Ping | StateChange | Call | Subscribe | Unsubscribe | Unknown
+ServerFrame = Welcome | Push | Recall | Pong | Reply | Config | Migrate | Error | Bye | Unknown
