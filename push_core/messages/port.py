@@ -216,9 +216,10 @@ class Messages(Protocol):
         ...
 
     async def recall(self, asks: Sequence[tuple[str, int]], *, now: WallMs) -> list[Recalled | None]:
-        """Set `recalled_at` (once; a repeat answers the same) and end every delivery of rank 0 as `recalled`, with its inbox
-        row and later work removed. Devices where it may have arrived (sending, vendor, delivered and above) get a `recall` row
-        in their inbox. None where the app has no such message. A message not yet expanded will expand to nothing."""
+        """Set `recalled_at` (once; a repeat answers the same) and end every delivery of rank 0 as `recalled`, with its inbox row and
+        later work removed. Every device that may have it gets a `recall` row in its inbox and is named in `notify`: all but those
+        whose delivery is `waiting` and was never tried (`again` and `via_vendor` false), or had ended before. None where the app has no
+        such message. A message not yet expanded will expand to nothing."""
         ...
 
     # ── what a dispatcher asks and tells ─────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Metric(enum.Enum):
 
     meaning: Meaning
 
-    def __new__(cls, name: str, kind: str, text: str, *tags: str) -> "Metric":
+    def __new__(cls, name: str, kind: str, text: str, *tags: str) -> Self:
         member = object.__new__(cls)
         member._value_ = name
         member.meaning = Meaning(kind, text, tags)
