@@ -28,7 +28,22 @@ class Codec(Protocol):
         """One WebSocket message holding all frames, in order."""
         ...
 
+    def prepare_push(self, push: bytes) -> bytes:
+        """The first of two steps to fan a push out: once per message and codec. Takes the push's canonical form (a JSON object,
+        as the API made it, without `again` and `via_vendor`); gives what `finish_push` takes. What it gives is itself the whole
+        WebSocket message for a push that is neither `again` nor `via_vendor`, so that all sessions can share it.
+
+        Raises FrameError if `push` is not a push. JSON is spliced and not parsed: there only what comes of it is checked."""
+        ...
+
+    def finish_push(self, prepared: bytes, *, again: bool, via_vendor: bool) -> bytes:
+        """The second step, once per session: one WebSocket message holding one push with its flags."""
+        ...
+
     def encode_push(self, push: bytes, *, again: bool, via_vendor: bool) -> bytes:
-        """One WebSocket message holding one push, from the push's canonical form: a JSON object, as the API made it, without
-        `again` and `via_vendor`. This is the gateway's hot path: it splices, it does not parse where it need not."""
+        """Both steps, for a push that goes to one session."""
+        ...
+
+    def join(self, messages: Sequence[bytes]) -> bytes:
+        """One WebSocket message holding the frames of several encoded ones, in order; the caller minds `max_frame`."""
         ...

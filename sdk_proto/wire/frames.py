@@ -12,6 +12,11 @@ VERSION = 1
 SUBPROTOCOL_JSON = "taco.v1+json"
 SUBPROTOCOL_PROTO = "taco.v1+proto"
 MAX_FRAME = 65_536
+DEFAULT_WINDOW = 32
+MAX_ID = (1 << 63) - 1
+MAX_NUMBER = (1 << 53) - 1  # of every other number: what JavaScript holds exactly
+MAX_ACK_IDS = 512  # in one ack
+MAX_CLIENT_FRAMES = 256  # in one WebSocket message from a client: bounds what one message can make a server answer
 ACK_STATUSES = ("received", "displayed", "clicked", "dropped", "undecodable")
 APP_STATES = ("foreground", "background")
 
@@ -23,7 +28,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 # ── client to server ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Hello(Frame, kw_only=True):
+class Hello(Frame, frozen=True, kw_only=True):
     app: str
     device: str
     token: str
@@ -38,35 +43,35 @@ class Hello(Frame, kw_only=True):
     features: tuple[str, ...] = ()
 
 
-class Ack(Frame):
+class Ack(Frame, frozen=True):
     ids: tuple[int, ...]
     status: str = "received"
 
 
-class Ping(Frame):
+class Ping(Frame, frozen=True):
     next: int | None = None
 
 
-class StateChange(Frame):
+class StateChange(Frame, frozen=True):
     app: str
 
 
-class Call(Frame, kw_only=True):
+class Call(Frame, frozen=True, kw_only=True):
     id: int
     path: str
     body: msgspec.Raw = msgspec.Raw()
     timeout_ms: int | None = None
 
 
-class Subscribe(Frame):
+class Subscribe(Frame, frozen=True):
     topics: tuple[str, ...]
 
 
-class Unsubscribe(Frame):
+class Unsubscribe(Frame, frozen=True):
     topics: tuple[str, ...]
 
 
-class Unknown(Frame):
+class Unknown(Frame, frozen=True):
     """A frame type this side does not know: the server answers `error` `unknown_frame`, a client ignores it."""
 
     name: str
@@ -90,7 +95,7 @@ class Reconnect(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     factor: float = 2.0
 
 
-class Welcome(Frame, kw_only=True):
+class Welcome(Frame, frozen=True, kw_only=True):
     version: int
     session: str
     time: int
@@ -102,7 +107,7 @@ class Welcome(Frame, kw_only=True):
     features: tuple[str, ...] = ()
 
 
-class Push(Frame, kw_only=True):
+class Push(Frame, frozen=True, kw_only=True):
     id: int
     kind: str = "notification"
     title: str | None = None
@@ -116,40 +121,40 @@ class Push(Frame, kw_only=True):
     via_vendor: bool = False
 
 
-class Recall(Frame):
+class Recall(Frame, frozen=True):
     id: int
 
 
-class Pong(Frame):
+class Pong(Frame, frozen=True):
     time: int
 
 
-class Reply(Frame, kw_only=True):
+class Reply(Frame, frozen=True, kw_only=True):
     id: int
     status: int
     body: msgspec.Raw = msgspec.Raw()
 
 
-class Config(Frame, kw_only=True):
+class Config(Frame, frozen=True, kw_only=True):
     key: str
     version: int
     value: Any = None
 
 
-class Migrate(Frame, kw_only=True):
+class Migrate(Frame, frozen=True, kw_only=True):
     urls: tuple[str, ...] = ()
     after_ms: int = 0
     spread_ms: int = 0
     permanent: bool = False
 
 
-class Error(Frame, kw_only=True):
+class Error(Frame, frozen=True, kw_only=True):
     code: str
     message: str = ""
     retry: bool = False
 
 
-class Bye(Frame, kw_only=True):
+class Bye(Frame, frozen=True, kw_only=True):
     code: int
     reason: str = ""
     retry_after_ms: int = 0
