@@ -1,0 +1,227 @@
+"""Which store stands behind which port: a DSN picks the adapter, and this is the only list.
+
+A driver is loaded when its scheme is chosen and not before. Composition only: no program logic, no defaults of programs.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from push_core.claims.port import Claims
+from push_core.clock import Clock
+from push_core.devices.port import Devices
+from push_core.dsn import Dsn
+from push_core.messages.port import Messages
+from push_core.metrics.port import Metrics
+from push_core.presence.port import Presence
+from push_core.queues.port import Queues
+from push_core.rpc.port import Rpc
+from push_core.settings import setting
+from push_core.trail.port import Trail
+
+if TYPE_CHECKING:
+    from push_core.control.port import Control
+    from push_core.control.watch import ControlWatch
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Section [stores]: a DSN for each port. Options of an adapter follow a question mark: `memory://?length=20000`."""
+
+    messages: str = setting(
+        "sqlite:///data/messages.sqlite", "Messages, deliveries, inboxes and later work: sqlite:///PATH."
+    )
+    devices: str = setting("sqlite:///data/devices.sqlite", "Apps, devices and control values: sqlite:///PATH.")
+    presence: str = setting("memory://", "Routes of connected devices: memory:// (option size).")
+    claims: str = setting("memory://", "Claims before vendor calls: memory:// (option size).")
+    queues: str = setting("memory://", "Batches on their way: memory:// (options length, queue_bytes, parked).")
+    trail: str = setting("memory://", "Searchable history of deliveries: memory:// (option size).")
+    metrics: str = setting("null://", "Counters and timings: null://, memory:// (option size).")
+    rpc: str = setting(
+        "grpc://127.0.0.1:0",
+        "Calls between programs: grpc://HOST:PORT to listen on (options max_in_flight, max_message_bytes), inproc://.",
+    )
+    receipts: dict[str, tuple[str, ...]] = setting(
+        {}, "Addresses of each zone's receipts services; those of the same process are known without."
+    )
+    cluster_key: str | None = setting(
+        None, "Secret that programs show one another; random when not set (one process only).", secret=True
+    )
+
+    def __repr__(self) -> str:  # a DSN may carry a password
+        shown = ", ".join(
+            f"{field.name}={Dsn.hide_password(str(getattr(self, field.name)))!r}"
+            for field in fields(self)
+            if not field.metadata["secret"]
+        )
+        return f"StoreSettings({shown})"
+
+
+@dataclass(slots=True)
+class Ports:
+    """The open adapters, shared by all programs of a process. `control` is started."""
+
+    messages: Messages
+    devices: Devices
+    control: "ControlWatch"
+    presence: Presence
+    claims: Claims
+    queues: Queues
+    trail: Trail
+    metrics: Metrics
+    rpc: Rpc
+
+    async def close(self) -> None:
+        """Close all, each even if another one fails; those that others report to last."""
+        async with AsyncExitStack() as stack:
+            for port in (self.metrics, self.trail, self.messages, self.devices, self.control.control):
+                stack.push_async_callback(port.close)
+            stack.push_async_callback(self.control.stop)
+            for port in (self.presence, self.claims, self.queues):
+                stack.push_async_callback(port.close)
+
+
+@dataclass(frozen=True, slots=True)
+class _With:
+    """What adapters are opened with besides their DSN."""
+
+    settings: StoreSettings
+    clock: Clock
+    metrics: Metrics | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice(Generic[P]):
+    """The adapters of one port by scheme."""
+
+    port: str
+    open: Mapping[str, Callable[[Dsn, _With], Awaitable[P]]]
+
+    async def pick(self, dsn: str, given: _With) -> P:
+        parsed = Dsn.parse(dsn, f"[stores] {self.port}", self.open)
+        return await self.open[parsed.scheme](parsed, given)
+
+
+async def _sql_messages(dsn: Dsn, _: _With) -> Messages:
+    from push_core.messages.sql import SqlMessages
+
+    return await SqlMessages.open(dsn.text)
+
+
+async def _sql_devices(dsn: Dsn, _: _With) -> Devices:
+    from push_core.devices.sql import SqlDevices
+
+    return await SqlDevices.open(dsn.text)
+
+
+async def _sql_control(dsn: Dsn, _: _With) -> "Control":
+    from push_core.control.sql import SqlControl
+
+    return await SqlControl.open(dsn.text)
+
+
+async def _memory_presence(dsn: Dsn, given: _With) -> Presence:
+    from push_core.presence.memory import MemoryPresence
+
+    return MemoryPresence(**dsn.numbers("size"), monotonic=given.clock.monotonic)
+
+
+async def _memory_claims(dsn: Dsn, given: _With) -> Claims:
+    from push_core.claims.memory import MemoryClaims
+
+    return MemoryClaims(**dsn.numbers("size"), monotonic=given.clock.monotonic)
+
+
+async def _memory_queues(dsn: Dsn, given: _With) -> Queues:
+    from push_core.queues.memory import MemoryQueues
+
+    return MemoryQueues(**dsn.numbers("length", "queue_bytes", "parked"), monotonic=given.clock.monotonic)
+
+
+async def _memory_trail(dsn: Dsn, given: _With) -> Trail:
+    from push_core.trail.memory import MemoryTrail
+
+    return MemoryTrail(**dsn.numbers("size"), metrics=given.metrics)
+
+
+async def _null_metrics(dsn: Dsn, _: _With) -> Metrics:
+    from push_core.metrics.null import NullMetrics
+
+    dsn.numbers()
+    return NullMetrics()
+
+
+async def _memory_metrics(dsn: Dsn, _: _With) -> Metrics:
+    from push_core.metrics.memory import MemoryMetrics
+
+    return MemoryMetrics(**dsn.numbers("size"))
+
+
+async def _inproc_rpc(dsn: Dsn, given: _With) -> Rpc:
+    from push_core.rpc.inproc import InprocRpc
+
+    return InprocRpc(given.settings.receipts, **dsn.numbers("max_in_flight"))
+
+
+async def _grpc_rpc(dsn: Dsn, given: _With) -> Rpc:
+    from push_core.rpc.grpc import GrpcRpc
+
+    return GrpcRpc(
+        dsn.host_and_port(),
+        cluster_key=given.settings.cluster_key,
+        receipts=given.settings.receipts,
+        **dsn.numbers("max_in_flight", "max_message_bytes"),
+    )
+
+
+MESSAGES = _Choice[Messages]("messages", {"sqlite": _sql_messages})
+DEVICES = _Choice[Devices]("devices", {"sqlite": _sql_devices})
+CONTROL = _Choice["Control"]("devices", {"sqlite": _sql_control})
+PRESENCE = _Choice[Presence]("presence", {"memory": _memory_presence})
+CLAIMS = _Choice[Claims]("claims", {"memory": _memory_claims})
+QUEUES = _Choice[Queues]("queues", {"memory": _memory_queues})
+TRAIL = _Choice[Trail]("trail", {"memory": _memory_trail})
+METRICS = _Choice[Metrics]("metrics", {"null": _null_metrics, "memory": _memory_metrics})
+RPC = _Choice[Rpc]("rpc", {"inproc": _inproc_rpc, "grpc": _grpc_rpc})
+
+
+async def open_ports(settings: StoreSettings, *, clock: Clock, data: Path | None) -> Ports:
+    """Open every adapter; whatever was opened is closed again if one fails.
+
+    `data` is the folder of control's copy on disk (made if missing); None: no copy. Raises ConfigError for a scheme that does
+    not exist, naming those that do, and Unavailable when a store can't be opened.
+    """
+    from push_core.control.watch import ControlWatch
+
+    given = _With(settings, clock)
+    async with AsyncExitStack() as opened:
+        metrics = await METRICS.pick(settings.metrics, given)
+        opened.push_async_callback(metrics.close)
+        given = _With(settings, clock, metrics)
+        trail = await TRAIL.pick(settings.trail, given)
+        opened.push_async_callback(trail.close)
+        queues = await QUEUES.pick(settings.queues, given)
+        opened.push_async_callback(queues.close)
+        presence = await PRESENCE.pick(settings.presence, given)
+        opened.push_async_callback(presence.close)
+        claims = await CLAIMS.pick(settings.claims, given)
+        opened.push_async_callback(claims.close)
+        rpc = await RPC.pick(settings.rpc, given)
+        messages = await MESSAGES.pick(settings.messages, given)
+        opened.push_async_callback(messages.close)
+        devices = await DEVICES.pick(settings.devices, given)
+        opened.push_async_callback(devices.close)
+        control = await CONTROL.pick(settings.devices, given)
+        opened.push_async_callback(control.close)
+        if data is not None:
+            data.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before anything is served
+        watch = ControlWatch(control, data / "control.json" if data is not None else None)
+        opened.push_async_callback(watch.stop)
+        await watch.start()
+        opened.pop_all()  # all open: from here on the owner of the Ports closes them
+        return Ports(messages, devices, watch, presence, claims, queues, trail, metrics, rpc)
+    raise AssertionError  # not reached: the stack swallows nothing

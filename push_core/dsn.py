@@ -1,0 +1,70 @@
+"""DSNs: `scheme://place?option=value`, read strictly and never shown with their password."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from push_core.errors import ConfigError
+
+_PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*(@)")
+
+
+@dataclass(frozen=True, slots=True)
+class Dsn:
+    """`where` names the setting in errors; `text` is the DSN as given."""
+
+    where: str
+    text: str
+    url: SplitResult
+    options: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: str, where: str, schemes: Iterable[str]) -> "Dsn":
+        """Raises ConfigError for what is no DSN and for a scheme that is not among `schemes`, naming these."""
+        known = sorted(schemes)
+        choices = ", ".join(f"{scheme}://" for scheme in known)
+        try:
+            url = urlsplit(text)
+            options = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
+        except ValueError as error:
+            raise ConfigError(f"{where}: {cls.hide_password(text)!r} is no DSN: {error}") from None
+        if "://" not in text or url.scheme not in known:
+            near = difflib.get_close_matches(url.scheme, known, n=1)
+            hint = f"; did you mean {near[0]}://?" if near else ""
+            raise ConfigError(f"{where}: {cls.hide_password(text)!r} must start with one of {choices}{hint}")
+        return cls(where, text, url, options)
+
+    @property
+    def scheme(self) -> str:
+        return self.url.scheme
+
+    def numbers(self, *names: str) -> dict[str, int]:
+        """The options that are given, each a whole number of at least 1. Raises ConfigError for any other option or value."""
+        for name, value in self.options.items():
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ConfigError(f"{self.where}: {name} is not an option of {self.scheme}://{hint}")
+            if not (value.isascii() and value.isdigit() and int(value) >= 1):
+                raise ConfigError(f"{self.where}: option {name} must be a whole number of at least 1, got {value!r}")
+        return {name: int(value) for name, value in self.options.items()}
+
+    def host_and_port(self) -> str:
+        """`host:port`, the port 0 for a free one. Raises ConfigError when one is missing."""
+        try:
+            host, port = self.url.hostname, self.url.port
+        except ValueError as error:
+            raise ConfigError(f"{self.where}: {error}") from None
+        if not host or port is None or self.url.path not in ("", "/"):
+            raise ConfigError(f"{self.where} must look like {self.scheme}://HOST:PORT")
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @staticmethod
+    def hide_password(text: str) -> str:
+        """
+        >>> Dsn.hide_password("mysql://taco:hunter2@db/taco")
+        'mysql://taco:***@db/taco'
+        """
+        return _PASSWORD.sub(r"\1***\2", text)
