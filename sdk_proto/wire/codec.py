@@ -21,7 +21,8 @@ class Codec(Protocol):
         ...
 
     def decode_server(self, message: bytes) -> list[ServerFrame]:
-        """The frames a server sent. Raises FrameError; unknown fields are ignored, an unknown frame type becomes `Unknown`."""
+        """The frames a server sent. Raises FrameError; unknown fields are ignored, an unknown frame type becomes `Unknown`, a
+        push of which only the id can be read `Undecodable`."""
         ...
 
     def encode(self, frames: Sequence[ClientFrame | ServerFrame]) -> bytes:

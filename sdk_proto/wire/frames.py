@@ -121,6 +121,13 @@ class Push(Frame, frozen=True, kw_only=True):
     via_vendor: bool = False
 
 
+class Undecodable(Frame, frozen=True):
+    """A push of which only the id can be read: the client acks it `undecodable`, or it would be sent for ever. Never encoded."""
+
+    id: int
+    why: str
+
+
 class Recall(Frame, frozen=True):
     id: int
 
@@ -161,4 +168,4 @@ class Bye(Frame, frozen=True, kw_only=True):
 
 
 ClientFrame = Hello | Ack | Ping | StateChange | Call | Subscribe | Unsubscribe | Unknown
-ServerFrame = Welcome | Push | Recall | Pong | Reply | Config | Migrate | Error | Bye | Unknown
+ServerFrame = Welcome | Push | Undecodable | Recall | Pong | Reply | Config | Migrate | Error | Bye | Unknown

@@ -35,6 +35,7 @@ from sdk_proto.wire.frames import (
     ServerFrame,
     StateChange,
     Subscribe,
+    Undecodable,
     Unsubscribe,
     Welcome,
 )
@@ -69,6 +70,7 @@ _SERVER = _decoders(
     error=shapes.ErrorShape,
     bye=shapes.ByeShape,
 )
+_push_id = msgspec.json.Decoder(shapes.PushOnlyShape).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _json = msgspec.json.Encoder().encode
 # The gateway's most frequent message, read in one step; whatever doesn't look exactly like it takes the general way.
@@ -127,7 +129,7 @@ def _decode(message: bytes, known: Mapping[str, Callable[[msgspec.Raw], _Shape]]
         raise FrameError("no frame")
     if most is not None and len(lines) > most:
         raise FrameError(f"more than {most} frames in a message")
-    frames = []
+    frames: list[Any] = []
     for place, line in enumerate(lines):
         where = f"frame {place}"
         try:
@@ -142,11 +144,22 @@ def _decode(message: bytes, known: Mapping[str, Callable[[msgspec.Raw], _Shape]]
             where = f"frame {place}: {name}"
             frames.append(decode(value).frame())
         except FrameError as error:
-            raise FrameError(f"frame {place}: {error}") from error
+            frames.append(_undecodable(line, known, FrameError(f"frame {place}: {error}")))
         except (msgspec.DecodeError, RecursionError) as error:
             # msgspec says which type it met and where, never the value
-            raise FrameError(f"{where}: {error}") from error
+            frames.append(_undecodable(line, known, FrameError(f"{where}: {error}")))
     return frames
+
+
+def _undecodable(line: bytes, known: Mapping[str, object], error: FrameError) -> Undecodable:
+    """What is left of a push that failed with `error`: its id. Raises `error` if it isn't a push or has no id."""
+    try:
+        push = _push_id(line).push if "push" in known else None
+        if push is not None:
+            return Undecodable(shapes.read_id("push.id", push.id), str(error))
+    except (FrameError, msgspec.DecodeError, RecursionError):
+        pass  # the first error is the one to tell
+    raise error
 
 
 # ── encoding: each frame's fields as JSON has them ──────────────────────────────────────────────────────────────────

@@ -170,6 +170,18 @@ class PushShape(msgspec.Struct, gc=False):
         )
 
 
+class PushIdShape(msgspec.Struct, gc=False):
+    """What is read of a push whose other fields can't be."""
+
+    id: str | None = None
+
+
+class PushOnlyShape(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A frame that is a push and nothing else."""
+
+    push: PushIdShape | None = None
+
+
 class RecallShape(msgspec.Struct, gc=False):
     id: str | None = None
 

@@ -35,6 +35,7 @@ from sdk_proto.wire.frames import (
     ServerFrame,
     StateChange,
     Subscribe,
+    Undecodable,
     Unsubscribe,
     Welcome,
 )
@@ -124,7 +125,7 @@ def _decode(message: bytes, known: dict[str, Callable[[Any], Any]], most: int | 
         raise FrameError("no frame")
     if most is not None and len(parsed) > most:
         raise FrameError(f"more than {most} frames in a message")
-    frames = []
+    frames: list[Any] = []
     for place, frame in enumerate(parsed):
         name = frame.WhichOneof("type")
         try:
@@ -135,7 +136,10 @@ def _decode(message: bytes, known: dict[str, Callable[[Any], Any]], most: int | 
             else:
                 frames.append(rules.unknown(name))
         except FrameError as error:
-            raise FrameError(f"frame {place}: {error}") from error
+            refusal = FrameError(f"frame {place}: {error}")
+            if name != "push" or name not in known or not 1 <= frame.push.id <= MAX_ID:
+                raise refusal from error
+            frames.append(Undecodable(frame.push.id, str(refusal)))
     return frames
 
 

@@ -120,8 +120,9 @@ def test_what_is_not_a_push_is_not_prepared(codec: Codec, canonical: bytes) -> N
 
 @CODECS
 def test_an_unknown_frame_cannot_be_sent(codec: Codec) -> None:
-    with pytest.raises(TypeError):
-        codec.encode([f.Unknown("later")])
+    for frame in (f.Unknown("later"), f.Undecodable(1, "why")):
+        with pytest.raises(TypeError):
+            codec.encode([frame])
 
 
 @CODECS
@@ -158,6 +159,16 @@ def test_a_client_sends_at_most_256_frames_in_a_message(codec: Codec) -> None:
 def test_a_frame_of_the_other_direction_is_unknown(codec: Codec) -> None:
     assert codec.decode_client(codec.encode([f.Recall(1)])) == [f.Unknown("recall")]
     assert codec.decode_server(codec.encode([f.Ping()])) == [f.Unknown("ping")]
+
+
+@CODECS
+def test_a_push_of_which_only_the_id_can_be_read_is_told_apart(codec: Codec) -> None:
+    broken = f.Push(id=7, data=msgspec.Raw(b"[1]"))
+    first, second = codec.decode_server(codec.encode([broken, f.Pong(1)]))
+    assert first == f.Undecodable(7, "frame 0: push.data: not a JSON object")
+    assert second == f.Pong(1)
+    with pytest.raises(FrameError, match="frame 0: push"):
+        codec.decode_server(codec.encode([msgspec.structs.replace(broken, id=0)]))
 
 
 @CODECS

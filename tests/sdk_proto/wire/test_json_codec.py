@@ -74,6 +74,27 @@ def test_refusals_name_the_frame_and_the_field(message: bytes, error: str) -> No
         JSON.decode_client(message)
 
 
+@pytest.mark.parametrize(
+    ("message", "frames"),
+    [
+        (b'{"push":{"id":"7","title":3}}', [7]),
+        (b'{"push":{"title":3,"id":"7"}}', [7]),
+        (b'{"push":{"id":"7","sent":"yesterday","data":{}}}', [7]),
+    ],
+)
+def test_a_push_with_a_bad_field_keeps_its_id(message: bytes, frames: list[int]) -> None:
+    assert [frame.id for frame in JSON.decode_server(message) if isinstance(frame, f.Undecodable)] == frames
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b'{"push":{"id":7}}', b'{"push":{}}', b'{"push":[]}', b'{"push":{"id":"7"},"pong":{}}', b'{"push":{"id":"7"'],
+)
+def test_a_push_without_a_readable_id_is_refused(message: bytes) -> None:
+    with pytest.raises(FrameError):
+        JSON.decode_server(message)
+
+
 def test_what_is_absent_is_left_out() -> None:
     assert (
         JSON.encode([f.Push(id=7)])
