@@ -1,0 +1,182 @@
+/**
+ * One connection's conversation with the gateway, without the connection: text in, events out, `now` an argument
+ * (monotonic milliseconds). Knows no socket, no timer, no storage.
+ *
+ *     const session = new Session({ hello, seen, acks, limits, now });
+ *     session.opened(now);                    // the WebSocket is open: hello goes out
+ *     for (const event of session.receive(text, now)) …
+ *     for (const event of session.tick(now)) …   // at session.deadline, or later
+ *     for (const text of session.takeOutgoing()) socket.send(text);
+ *
+ * Events: `welcome`, `push` (not seen before), `recall`, `migrate`, `config`, `reply`, `error`, `bye`, each with its frame's
+ * fields; `undecodable {id, why}`; `failed {reason}`: the connection is of no use any more, close it and reconnect.
+ */
+
+import { FrameError, VERSION, decodeServer, encode } from "./codec.js";
+import { Heartbeat } from "./heartbeat.js";
+
+export const DEFAULT_LIMITS = Object.freeze({
+  /** From the start of the dial until the WebSocket is open. */
+  connectMs: 15_000,
+  /** From hello until welcome. */
+  welcomeMs: 15_000,
+  /** From a ping until anything comes. */
+  pongMs: 10_000,
+});
+
+const State = Object.freeze({ DIALLING: "dialling", GREETING: "greeting", LIVE: "live", OVER: "over" });
+
+export class Session {
+  #state = State.DIALLING;
+  #hello;
+  #seen;
+  #acks;
+  #limits;
+  #deadline;
+  #heartbeat = null;
+  #mark = null;
+  #outgoing = [];
+
+  /**
+   * @param {object} options
+   * @param {object} options.hello fields of the hello frame
+   * @param {{has(id: string): boolean}} options.seen ids that were shown
+   * @param {import("./acks.js").Acks} options.acks
+   * @param {typeof DEFAULT_LIMITS} [options.limits]
+   * @param {number} options.now
+   */
+  constructor({ hello, seen, acks, limits = DEFAULT_LIMITS, now }) {
+    this.#hello = hello;
+    this.#seen = seen;
+    this.#acks = acks;
+    this.#limits = limits;
+    this.#deadline = now + limits.connectMs;
+  }
+
+  get isLive() {
+    return this.#state === State.LIVE;
+  }
+
+  /** When `tick` has something to do; null if never. */
+  get deadline() {
+    if (this.#state === State.OVER) return null;
+    if (this.#state !== State.LIVE) return this.#deadline;
+    return Math.min(this.#heartbeat.deadline, this.#acks.dueAt ?? Infinity);
+  }
+
+  opened(now) {
+    if (this.#state !== State.DIALLING) return;
+    this.#state = State.GREETING;
+    this.#deadline = now + this.#limits.welcomeMs;
+    this.#outgoing.push({ type: "hello", ...this.#hello });
+  }
+
+  /** What one WebSocket message means. @param {unknown} text @param {number} now */
+  receive(text, now) {
+    if (this.#state === State.OVER) return [];
+    let frames;
+    try {
+      frames = decodeServer(text);
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      return [this.#fail(`not a frame: ${error.message}`)];
+    }
+    this.#heartbeat?.received();
+    const events = [];
+    for (const frame of frames) {
+      const event = this.#take(frame, now);
+      if (event !== null) events.push(event);
+      if (this.#state === State.OVER) break;
+    }
+    return events;
+  }
+
+  /** Do what is due: an ack batch, a ping, or giving up. */
+  tick(now) {
+    if (this.#state === State.OVER) return [];
+    if (this.#state !== State.LIVE) {
+      if (now < this.#deadline) return [];
+      return [this.#fail(this.#state === State.DIALLING ? "no connection in time" : "no welcome in time")];
+    }
+    if (this.#heartbeat.isDead(now)) return [this.#fail("no answer to a ping")];
+    if (this.#acks.dueAt !== null && now >= this.#acks.dueAt) this.flush();
+    if (this.#heartbeat.isPingDue(now)) this.ping(now);
+    return [];
+  }
+
+  /** Send waiting acks now. */
+  flush() {
+    if (this.#state === State.LIVE && this.#acks.dueAt !== null) this.#outgoing.push(...this.#acks.take());
+  }
+
+  /** Ask for a sign of life now; the answer confirms the reports that were sent before. */
+  ping(now) {
+    if (this.#state !== State.LIVE) return;
+    this.flush();
+    // An earlier ping may still be unanswered: the next pong is for that one.
+    this.#mark ??= this.#acks.mark;
+    this.#outgoing.push({ type: "ping", next: this.#heartbeat.nextS });
+    this.#heartbeat.pingSent(now);
+  }
+
+  /** Wish another interval between pings; the server hears of it at once. @param {number} seconds */
+  setHeartbeat(seconds, now) {
+    if (this.#state === State.LIVE && this.#heartbeat.wish(seconds)) this.ping(now);
+  }
+
+  /** Tell the server that the application went to the foreground or background. @param {"foreground" | "background"} app */
+  setState(app) {
+    this.#hello = { ...this.#hello, state: app };
+    if (this.#state === State.LIVE) this.#outgoing.push({ type: "state", app });
+  }
+
+  /** The WebSocket messages to send, in order: at most one. @returns {string[]} */
+  takeOutgoing() {
+    if (this.#outgoing.length === 0) return [];
+    const text = encode(this.#outgoing);
+    this.#outgoing = [];
+    return [text];
+  }
+
+  #take(frame, now) {
+    if (frame.type === "bye") {
+      this.#state = State.OVER;
+      return frame;
+    }
+    if (this.#state === State.LIVE) return this.#takeLive(frame, now);
+    if (frame.type !== "welcome") return null;
+    if (frame.version !== VERSION) return this.#fail(`the server chose version ${frame.version}, which was not offered`);
+    this.#state = State.LIVE;
+    this.#heartbeat = new Heartbeat(frame.heartbeat, this.#limits.pongMs, now);
+    this.#acks.reopen(now);
+    this.flush();
+    return frame;
+  }
+
+  #takeLive(frame, now) {
+    switch (frame.type) {
+      case "push":
+        if (!this.#seen.has(frame.id)) return frame;
+        // Its ack was lost, or it took another road as well: say so again, show nothing.
+        this.#acks.add(frame.id, "received", now);
+        return null;
+      case "undecodable":
+        this.#acks.add(frame.id, "undecodable", now);
+        return frame;
+      case "pong":
+        if (this.#mark !== null) this.#acks.confirm(this.#mark);
+        this.#mark = null;
+        return null;
+      case "welcome": // a second one changes nothing
+      case "unknown": // clients ignore unknown frames
+        return null;
+      default:
+        return frame;
+    }
+  }
+
+  #fail(reason) {
+    this.#state = State.OVER;
+    return { type: "failed", reason };
+  }
+}
