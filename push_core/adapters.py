@@ -189,6 +189,11 @@ METRICS = _Choice[Metrics]("metrics", {"null": _null_metrics, "memory": _memory_
 RPC = _Choice[Rpc]("rpc", {"inproc": _inproc_rpc, "grpc": _grpc_rpc})
 
 
+async def open_devices(dsn: str) -> Devices:
+    """The device store alone: what administration works on. Raises as `open_ports`."""
+    return await DEVICES.pick(dsn, _With(StoreSettings(devices=dsn), Clock()))
+
+
 async def open_ports(settings: StoreSettings, *, clock: Clock, data: Path | None) -> Ports:
     """Open every adapter; whatever was opened is closed again if one fails.
 
