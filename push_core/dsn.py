@@ -40,16 +40,20 @@ class Dsn:
     def scheme(self) -> str:
         return self.url.scheme
 
-    def numbers(self, *names: str) -> dict[str, int]:
-        """The options that are given, each a whole number of at least 1. Raises ConfigError for any other option or value."""
+    def numbers(self, *names: str, texts: tuple[str, ...] = ()) -> dict[str, int]:
+        """The options of these names that are given, each a whole number of at least 1. Options named in `texts` are left alone. Raises
+        ConfigError for any other option or value."""
+        known = (*names, *texts)
         for name, value in self.options.items():
+            if name in texts:
+                continue
             if name not in names:
-                near = difflib.get_close_matches(name, names, n=1)
+                near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise ConfigError(f"{self.where}: {name} is not an option of {self.scheme}://{hint}")
             if not (value.isascii() and value.isdigit() and int(value) >= 1):
                 raise ConfigError(f"{self.where}: option {name} must be a whole number of at least 1, got {value!r}")
-        return {name: int(value) for name, value in self.options.items()}
+        return {name: int(self.options[name]) for name in names if name in self.options}
 
     def host_and_port(self) -> str:
         """`host:port`, the port 0 for a free one. Raises ConfigError when one is missing."""
