@@ -268,9 +268,7 @@ class _Peer:
         said = f"{self.address}: {code.name.lower()}: {details}"
         if code in _NOT_DONE:
             return Unavailable(said)
-        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and any(
-            key == _UNDONE for key, _ in error.trailing_metadata() or ()
-        ):
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _UNDONE in _as_dict(error.trailing_metadata()):
             return Overloaded(said)
         if code is grpc.StatusCode.UNAVAILABLE and details.startswith("failed to connect"):
             return Unavailable(said)  # the connection was lost between our look and the send, and none came about again
