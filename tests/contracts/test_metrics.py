@@ -1,0 +1,43 @@
+"""What every adapter of metrics promises: to take whatever the catalogue names, and never to be in the way."""
+
+import pytest
+
+from push_core.metrics.catalogue import Metric
+from push_core.metrics.memory import MemoryMetrics
+from push_core.metrics.null import NullMetrics
+from push_core.metrics.port import Metrics
+
+CALLS = {"count": "count", "gauge": "gauge", "timing": "timing"}
+
+
+class MetricsContract:
+    """Subclasses give the fixture `metrics`."""
+
+    @pytest.mark.parametrize("metric", list(Metric), ids=lambda metric: metric.value)
+    async def test_it_takes_every_metric_of_the_catalogue(self, metrics: Metrics, metric: Metric) -> None:
+        record = getattr(metrics, CALLS[metric.meaning.kind])
+        tags = dict.fromkeys(metric.meaning.tags, "some")
+        assert record(metric, 1, **tags) is None
+
+    async def test_values_and_tags_of_any_sort_do_no_harm(self, metrics: Metrics) -> None:
+        metrics.count(Metric.GW_CLOSED, -5, code="")
+        metrics.gauge(Metric.GW_SESSIONS, float("nan"))
+        metrics.timing(Metric.API_COMMIT_SECONDS, 0.0)
+        metrics.count(Metric.API_ACCEPTED, app="a|b:c#d\n@é")
+
+    async def test_after_the_end_it_is_silent(self, metrics: Metrics) -> None:
+        await metrics.close()
+        await metrics.close()
+        metrics.count(Metric.GW_SIGN_INS, outcome="won")
+
+
+class TestNullMetrics(MetricsContract):
+    @pytest.fixture
+    def metrics(self) -> NullMetrics:
+        return NullMetrics()
+
+
+class TestMemoryMetrics(MetricsContract):
+    @pytest.fixture
+    def metrics(self) -> MemoryMetrics:
+        return MemoryMetrics()
