@@ -1,0 +1,181 @@
+"""`taco app …`: tenants and their secrets. Works on the device store itself, beside a running `taco up` or without one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from ops.commands.options import DATA, AsJson, Data
+from ops.commands.output import Exit, fail
+
+if TYPE_CHECKING:
+    from push_core.devices.port import Devices
+    from push_core.models import App
+
+T = TypeVar("T")
+
+group = typer.Typer(no_args_is_help=True, help="Create apps, list them, rotate their secrets, disable them.")
+
+Name = Annotated[str, typer.Argument(metavar="APP", help="1 to 64 of a-z, 0-9, - and _.")]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        metavar="DSN",
+        envvar="TACO_STORES_DEVICES",
+        help="The device store.",
+        show_default="the one in DATA",
+    ),
+]
+
+
+@group.command()
+def create(
+    app: Name,
+    queue_class: Annotated[str, typer.Option("--queue-class", help="Queues that its messages take.")] = "shared",
+    devices: Store = None,
+    data: Data = DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Make an app and print its key and device secret, once."""
+    from ops.apps import new_app
+    from push_core.clock import wall_ms
+
+    async def work(store: "Devices") -> dict[str, Any]:
+        if (await store.apps([app]))[0] is not None:
+            fail(f"there is an app {app} already; `taco app rotate {app}` gives it new secrets")
+        try:
+            made, secrets = new_app(app, now=wall_ms(), queue_class=queue_class)
+        except ValueError as error:
+            fail(str(error), Exit.USAGE)
+        await store.put_apps([made])
+        return {"app": app, "key": secrets.key, "device_secret": secrets.device_secret}
+
+    _print_once(_on_store(devices, data, work), as_json)
+
+
+@group.command()
+def rotate(app: Name, devices: Store = None, data: Data = DATA, as_json: AsJson = False) -> None:
+    """Give an app a new key and device secret; the newest earlier ones stay valid until the next rotation."""
+    from ops.apps import with_new_device_secret, with_new_key
+
+    async def work(store: "Devices") -> dict[str, Any]:
+        changed, key = with_new_key(await _known(store, app))
+        changed, device_secret = with_new_device_secret(changed)
+        await store.put_apps([changed])
+        return {"app": app, "key": key, "device_secret": device_secret}
+
+    _print_once(_on_store(devices, data, work), as_json)
+
+
+@group.command("list")
+def list_apps(devices: Store = None, data: Data = DATA, as_json: AsJson = False) -> None:
+    """List the apps."""
+    from ops.commands.output import print_json, print_table
+
+    async def work(store: "Devices") -> list[dict[str, Any]]:
+        return [_public(app) for app in await store.all_apps()]
+
+    apps = _on_store(devices, data, work)
+    if as_json:
+        print_json({"apps": apps})
+    else:
+        print_table(
+            ("app", "disabled", "keys", "queue class"),
+            [(a["app"], a["disabled"], a["keys"], a["queue_class"]) for a in apps],
+        )
+
+
+@group.command()
+def show(app: Name, devices: Store = None, data: Data = DATA, as_json: AsJson = False) -> None:
+    """Show an app; its secrets are never shown again."""
+    _print(_on_store(devices, data, lambda store: _shown(store, app)), as_json)
+
+
+@group.command()
+def disable(app: Name, devices: Store = None, data: Data = DATA, as_json: AsJson = False) -> None:
+    """Refuse an app's calls and its devices' sign-ins, within seconds."""
+    _print(_on_store(devices, data, lambda store: _set_disabled(store, app, disabled=True)), as_json)
+
+
+@group.command()
+def enable(app: Name, devices: Store = None, data: Data = DATA, as_json: AsJson = False) -> None:
+    """Undo `disable`."""
+    _print(_on_store(devices, data, lambda store: _set_disabled(store, app, disabled=False)), as_json)
+
+
+async def _shown(store: "Devices", name: str) -> dict[str, Any]:
+    return _public(await _known(store, name))
+
+
+async def _set_disabled(store: "Devices", name: str, *, disabled: bool) -> dict[str, Any]:
+    import msgspec
+
+    changed = msgspec.structs.replace(await _known(store, name), disabled=disabled)
+    await store.put_apps([changed])
+    return _public(changed)
+
+
+async def _known(store: "Devices", name: str) -> "App":
+    app = (await store.apps([name]))[0]
+    if app is None:
+        fail(f"there is no app {name}")
+    return app
+
+
+def _public(app: "App") -> dict[str, Any]:
+    return {
+        "app": app.name,
+        "disabled": app.disabled,
+        "queue_class": app.queue_class,
+        "keys": len(app.key_hashes),
+        "device_secrets": len(app.device_secrets),
+        "public_keys": [key.kid or key.algorithm for key in app.public_keys],
+        "channels": sorted(app.channels),
+        "created": app.created,
+    }
+
+
+def _on_store(dsn: str | None, data: Path, work: "Callable[[Devices], Awaitable[T]]") -> T:
+    from push_core.adapters import open_devices
+    from push_core.errors import ConfigError, TacoError
+
+    if dsn is None:
+        if not data.is_dir():
+            fail(f"there is no folder {data}; `taco up` makes it, or name the store with --devices", Exit.USAGE)
+        dsn = f"sqlite:///{data / 'devices.sqlite'}"
+
+    async def run(dsn: str) -> T:
+        store = await open_devices(dsn)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(run(dsn))
+    except ConfigError as error:
+        fail(str(error), Exit.USAGE)
+    except TacoError as error:
+        fail(error.message)
+
+
+def _print(app: dict[str, Any], as_json: bool) -> None:
+    from ops.commands.output import print_json, print_pairs, when
+
+    if as_json:
+        print_json(app)
+    else:
+        print_pairs(app | {"created": when(app["created"])})
+
+
+def _print_once(secrets: dict[str, Any], as_json: bool) -> None:
+    from ops.commands.output import print_json, print_pairs
+
+    if as_json:
+        print_json(secrets)
+    else:
+        print_pairs(secrets)
+        print("Keep both now: they are not shown again.")

@@ -1,0 +1,187 @@
+"""All three programs in one process on embedded stores: `taco up`.
+
+Composition only: opens the stores, starts the programs so that each finds its neighbours, says where everything is, and stops in the
+order in which work flows, so that nothing is handed to somebody who is gone. How messages are handled is the programs' own.
+"""
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from dispatcher.app import Dispatcher
+from ops import demo_app, demo_file
+from ops.data_folder import DataFolder
+from ops.demo.routes import DemoContext, demo_routes
+from ops.demo_file import DemoFile
+from ops.settings import AllSettings
+from ops.tokens import mint
+from push_api.app import PushApi
+from push_core.adapters import open_ports
+from push_core.clock import Clock
+from push_gateway.app import Gateway
+
+log = structlog.get_logger(__name__)
+
+# Shares of the five seconds in which everything is to end; a program that needs longer is cut off.
+STOP_API_S, STOP_GATEWAY_S, STOP_DISPATCHER_S = 1.0, 1.5, 1.5
+STOP_ALL_S = 4.5
+PAGE_TOKEN_S = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a started Taco is: what `taco up` prints. `grpc` is "" when it is off."""
+
+    demo: DemoFile
+    grpc: str
+
+    def to_dict(self) -> dict[str, str]:
+        return {**self.demo.to_dict(), "grpc": self.grpc}
+
+
+class Program(Protocol):
+    async def start(self) -> None: ...
+
+    async def stop(self, grace_s: float) -> None: ...
+
+
+class Local:
+    """The programs of one data folder, which the caller has locked."""
+
+    def __init__(self, folder: DataFolder, settings: AllSettings, clock: Clock) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._clock = clock
+        self._running = AsyncExitStack()
+
+    async def start(self) -> Addresses:
+        """Raises ConfigError (a port is taken, a DSN is wrong) or Unavailable (a store can't be opened); nothing is left running then."""
+        async with AsyncExitStack() as started:
+            addresses = await self._start(started)
+            self._running = started.pop_all()
+            return addresses
+        raise AssertionError  # not reached: the stack swallows nothing
+
+    async def stop(self) -> None:
+        await self._running.aclose()
+
+    async def _start(self, started: AsyncExitStack) -> Addresses:
+        settings, data = self._settings, self._folder.path
+        ports = await open_ports(settings.stores, clock=self._clock, data=data)
+        started.push_async_callback(ports.close)
+        known = demo_file.read(data)
+        secrets = await demo_app.ensure(ports.devices, known, now=self._clock.wall_ms())
+        page_token = demo_app.page_token(known)
+
+        async def run(program: Program, grace_s: float) -> None:
+            await program.start()
+            started.push_async_callback(program.stop, grace_s)
+
+        # Receipts need the dispatcher, deliveries need the gateway, callers need both: stopped in the reverse order, the last acks are
+        # still stored, and what is sent meanwhile finds no session and goes to the inbox.
+        await run(Dispatcher(settings.dispatcher, ports, self._clock), STOP_DISPATCHER_S)
+        gateway = Gateway(settings.gateway, ports, self._clock)
+        await run(gateway, STOP_GATEWAY_S)
+        hosts: set[str] = set()  # known once the port is
+        context = DemoContext(
+            token=page_token,
+            app=demo_app.NAME,
+            gateway_url=gateway.url,
+            allowed_hosts=hosts,
+            mint=lambda device: mint(
+                demo_app.NAME, device, secrets.device_secret, now_s=self._clock.wall_ms() // 1_000, ttl_s=PAGE_TOKEN_S
+            ),
+            send=lambda body: api.as_app(demo_app.NAME).send(body),
+            get=lambda message_id: api.as_app(demo_app.NAME).get(message_id),
+            recall=lambda message_id: api.as_app(demo_app.NAME).recall(message_id),
+        )
+        api = PushApi(settings.api, ports, self._clock, extra_routes=demo_routes(context))
+        await run(api, STOP_API_S)
+        port = api.url.rpartition(":")[2]
+        hosts.update({api.url.partition("://")[2].lower(), f"127.0.0.1:{port}", f"localhost:{port}"})
+
+        demo = DemoFile(
+            api=api.url,
+            gateway=gateway.url,
+            app=demo_app.NAME,
+            key=secrets.key,
+            device_secret=secrets.device_secret,
+            page=f"{api.url}/demo#token={page_token}",
+        )
+        demo_file.write(data, demo)
+        return Addresses(demo, api.grpc_address)
+
+
+def run(folder: DataFolder, settings: AllSettings, announce: Callable[[Addresses], None]) -> int:
+    """Run until SIGTERM or Ctrl-C; the exit status. Raises as `Local.start`."""
+    _allow_many_connections()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_until_signal(Local(folder, settings, Clock()), announce))
+
+
+async def _until_signal(local: Local, announce: Callable[[Addresses], None]) -> int:
+    told = asyncio.Event()
+
+    def on_signal(number: signal.Signals) -> None:
+        if told.is_set():  # asked twice: at once
+            os._exit(128 + number)
+        told.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+
+    starting = asyncio.ensure_future(local.start())
+    waiting = asyncio.ensure_future(told.wait())
+    await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        with suppress(asyncio.CancelledError):
+            await starting
+        return 0
+    try:
+        announce(starting.result())
+    except BaseException:
+        waiting.cancel()
+        raise
+    # What is alive now lives as long as the process: the collector need not walk it again and again.
+    gc.collect()
+    gc.freeze()
+    await waiting
+    log.info("stopping")
+    try:
+        async with asyncio.timeout(STOP_ALL_S):
+            await local.stop()
+    except TimeoutError:
+        log.error(  # noqa: TRY400 - where it hung is not news
+            "did not stop in time; what was under way is found in the store at the next start", seconds=STOP_ALL_S
+        )
+        sys.stderr.flush()
+        os._exit(1)  # threads of a driver may hang as well
+    log.info("stopped")
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _allow_many_connections() -> None:
+    """A connection is a file descriptor, and the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

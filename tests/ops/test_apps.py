@@ -1,0 +1,62 @@
+"""Secrets are random, kept hashed, and rotated without an outage."""
+
+import hashlib
+
+import pytest
+
+from ops.apps import hash_of_key, new_app, opens, with_new_device_secret, with_new_key
+
+
+def test_a_new_app_opens_with_its_key_and_with_no_other() -> None:
+    app, secrets = new_app("shop", now=5)
+    assert opens(app, secrets.key)
+    assert not opens(app, secrets.key + "x")
+    assert not opens(app, secrets.key.replace("shop.", "other."))
+    assert not opens(app, "shop.")
+    assert app.created == 5
+
+
+def test_the_store_gets_a_hash_and_never_the_key() -> None:
+    app, secrets = new_app("shop", now=0)
+    secret = secrets.key.removeprefix("shop.")
+    assert app.key_hashes == (hashlib.sha256(secret.encode()).hexdigest(),)
+    assert secret not in str(app.key_hashes)
+    assert app.device_secrets == (secrets.device_secret,)
+
+
+def test_secrets_are_random_and_stay_out_of_reprs() -> None:
+    (first, a), (_, b) = new_app("shop", now=0), new_app("shop", now=0)
+    assert a.key != b.key
+    assert a.device_secret != b.device_secret
+    assert len(a.key.partition(".")[2]) >= 43  # 256 bits in base64
+    assert a.key not in repr(a)
+    assert a.device_secret not in repr(first)
+
+
+def test_rotation_keeps_the_key_before_and_drops_the_one_before_that() -> None:
+    app, secrets = new_app("shop", now=0)
+    app, second = with_new_key(app)
+    assert opens(app, secrets.key)
+    assert opens(app, second)
+    app, third = with_new_key(app)
+    assert not opens(app, secrets.key)
+    assert opens(app, second)
+    assert opens(app, third)
+
+
+def test_device_secrets_rotate_the_same_way() -> None:
+    app, secrets = new_app("shop", now=0)
+    app, second = with_new_device_secret(app)
+    assert app.device_secrets == (secrets.device_secret, second)
+    app, third = with_new_device_secret(app)
+    assert app.device_secrets == (second, third)
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "A", "a/b", "x" * 65, "ä", "a b"])
+def test_a_name_that_no_key_could_carry_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not a name for an app"):
+        new_app(name, now=0)
+
+
+def test_a_key_is_hashed_from_behind_its_first_dot() -> None:
+    assert hash_of_key("a.b.c") == hashlib.sha256(b"b.c").hexdigest()
