@@ -1,0 +1,92 @@
+"""First tables of the message store."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from push_core.sql.tables import blob, message_id, name
+
+revision = "m0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "messages",
+        sa.Column("id", message_id, primary_key=True, autoincrement=False),
+        sa.Column("app", name(64), nullable=False),
+        sa.Column("envelope", blob(), nullable=False),
+        sa.Column("expires", sa.BigInteger, nullable=False),
+        sa.Column("recalled_at", sa.BigInteger),
+        sa.Column("expansion", sa.SmallInteger, nullable=False),
+        sa.Column("expanded_at", sa.BigInteger),
+        sa.Column("reason", sa.String(32), nullable=False, server_default=""),
+    )
+    op.create_table(
+        "deliveries",
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("device", name(), primary_key=True),
+        sa.Column("app", name(64), nullable=False),
+        sa.Column("state", sa.SmallInteger, nullable=False, server_default="0"),
+        sa.Column("told", sa.SmallInteger, nullable=False, server_default="0"),
+        sa.Column("channel", sa.String(32), nullable=False, server_default=""),
+        sa.Column("vendor", sa.String(32), nullable=False, server_default=""),
+        sa.Column("reason", sa.String(32), nullable=False, server_default=""),
+        sa.Column("at_accepted", sa.BigInteger, nullable=False),
+        *(
+            sa.Column(column, sa.BigInteger)
+            for column in ("at_sending", "at_waiting", "at_vendor", "at_delivered", "at_displayed", "at_clicked")
+        ),
+        sa.Column("at_ended", sa.BigInteger),
+        sa.Column("late_at", sa.BigInteger),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "inbox",
+        sa.Column("app", name(64), primary_key=True),
+        sa.Column("device", name(), primary_key=True),
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("recall", sa.SmallInteger, primary_key=True, autoincrement=False),
+        sa.Column("priority", sa.SmallInteger, nullable=False),
+        sa.Column("collapse", name()),
+        sa.Column("expires", sa.BigInteger, nullable=False),
+        sa.Column("push", blob(), nullable=False),
+        sa.Column("ack_timeout_ms", sa.Integer, nullable=False),
+        sa.Column("again", sa.SmallInteger, nullable=False),
+        sa.Column("via_vendor", sa.SmallInteger, nullable=False),
+    )
+    op.create_index("inbox_expires", "inbox", ["expires"])
+    op.create_table(
+        "idempotency",
+        sa.Column("app", name(64), primary_key=True),
+        sa.Column("idem_key", name(255), primary_key=True),
+        sa.Column("id", sa.BigInteger, nullable=False),
+        sa.Column("digest", sa.LargeBinary(64), nullable=False),
+        sa.Column("created", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("idempotency_created", "idempotency", ["created"])
+    op.create_table(
+        "later",
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("device", name(), primary_key=True),
+        sa.Column("task", sa.String(16), primary_key=True),
+        sa.Column("app", name(64), nullable=False),
+        sa.Column("due", sa.BigInteger, nullable=False),
+        sa.Column("tries", sa.Integer, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("later_due", "later", ["due"])
+    op.create_table(
+        "cursors",
+        sa.Column("name", name(), primary_key=True),
+        sa.Column("place", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "issuer_leases",
+        sa.Column("issuer", sa.SmallInteger, primary_key=True, autoincrement=False),
+        sa.Column("holder", name(255), nullable=False),
+        sa.Column("high_water_ms", sa.BigInteger, nullable=False),
+        sa.Column("held_until", sa.BigInteger, nullable=False),
+    )

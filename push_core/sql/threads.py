@@ -1,0 +1,200 @@
+"""The threads that wait for the driver: one that writes, a few that read, each with a connection of its own.
+
+Calls that arrive while a transaction runs share the next one (group commit): on one file the price of a commit is its fsync, and the
+API's commits, receipts and settlements all write to it. Within a shared transaction each call has a savepoint, so that one that
+fails takes nobody with it. Knows nothing of what the calls do.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from push_core.errors import DeadlineExceeded, TacoError, Unavailable
+from push_core.sql.errors import is_locked, translate
+
+R = TypeVar("R")
+GROUP = 64  # calls in one transaction: bounds how long the first of them waits for the last
+
+
+class Call(Generic[R]):
+    """One piece of work for a thread, and the future of the loop that waits for it.
+
+    Whoever gives up first decides: `claim` (the thread begins it) and `withdraw` (its deadline passed) exclude each other, so that a
+    call that was not begun in time is never made later, and one that was begun is finished whether or not anybody still waits.
+    """
+
+    __slots__ = ("_lock", "_taken", "before_commit", "future", "loop", "work")
+
+    def __init__(
+        self,
+        work: Callable[[Connection], R],
+        loop: asyncio.AbstractEventLoop,
+        before_commit: Callable[[], None] | None = None,
+    ) -> None:
+        self.work = work
+        self.before_commit = before_commit
+        self.loop = loop
+        self.future: asyncio.Future[R] = loop.create_future()
+        self._lock = threading.Lock()
+        self._taken = False
+
+    def claim(self) -> bool:
+        with self._lock:
+            first, self._taken = not self._taken, True
+        return first
+
+    def expire(self, where: str, deadline_s: float) -> None:
+        """On the loop, at the deadline."""
+        if self.future.done():
+            return
+        if self.claim():
+            self.future.set_exception(Unavailable(f"{where} was busy for {deadline_s:g} s; nothing was done"))
+        else:
+            self.future.set_exception(DeadlineExceeded(f"{where} did not answer within {deadline_s:g} s"))
+
+
+Outcome = tuple[Call[Any], Any, BaseException | None]
+
+
+class Lane:
+    """A thread and its connection. `shared` lanes take from one queue (readers); the writer has its own."""
+
+    def __init__(
+        self, name: str, engine: Engine, where: str, calls: "queue.SimpleQueue[Call[Any] | None]", *, reading: bool
+    ) -> None:
+        self._engine = engine.execution_options(reading=True) if reading else engine
+        self._where = where
+        self._calls = calls
+        self._group = 1 if reading else GROUP
+        self._conn: Connection | None = None
+        # A daemon, so that a program that ends without closing its stores ends: what it was told is done is durable already.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._calls.get()) is not None:
+            group, last = [first], False
+            while len(group) < self._group:
+                try:
+                    call = self._calls.get_nowait()
+                except queue.Empty:
+                    break
+                if call is None:
+                    last = True
+                    break
+                group.append(call)
+            _report(self._perform([call for call in group if call.claim()]))
+            del group, first
+            if last:
+                break
+        self._disconnect()
+
+    def _perform(self, group: list[Call[Any]]) -> list[Outcome]:
+        """Run the calls in one transaction; where that can't be done, one by one."""
+        outcomes: list[Outcome] = []
+        while group:
+            try:
+                return outcomes + self._transaction(group)
+            except _Refused as refused:  # everything was rolled back; the others go again without it
+                outcomes.append((refused.call, None, refused.error))
+                group = [call for call in group if call is not refused.call]
+            except DBAPIError as error:
+                if error.connection_invalidated or not _usable(self._conn):
+                    self._disconnect()
+                if len(group) == 1 or is_locked(error):
+                    translated = translate(error, self._where)
+                    return outcomes + [(call, None, translated) for call in group]
+                for call in group:  # whose fault it was shows when each is alone
+                    outcomes += self._perform([call])
+                return outcomes
+            except BaseException as error:  # noqa: BLE001 - the edge of a thread: an unforeseen error must reach those who wait
+                self._disconnect()
+                return outcomes + [(call, None, error) for call in group]
+        return outcomes
+
+    def _transaction(self, group: list[Call[Any]]) -> list[Outcome]:
+        conn = self._connection()
+        outcomes: list[Outcome] = []
+        with conn.begin():
+            if len(group) == 1:
+                try:
+                    outcomes.append((group[0], group[0].work(conn), None))
+                except TacoError as error:
+                    raise _Refused(group[0], error) from None
+            else:
+                outcomes.extend(_guarded(conn, call) for call in group)
+            for call, _, failure in outcomes:
+                if call.before_commit is not None and failure is None:
+                    try:
+                        call.before_commit()
+                    except TacoError as refusal:
+                        raise _Refused(call, refusal) from None
+        return outcomes
+
+    def _connection(self) -> Connection:
+        if self._conn is None:
+            self._conn = self._engine.connect()
+        return self._conn
+
+    def _disconnect(self) -> None:
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            with contextlib.suppress(SQLAlchemyError):  # it is being thrown away because it does not work
+                conn.close()
+
+
+class _Refused(Exception):
+    """A call that may not be committed; the transaction is rolled back."""
+
+    def __init__(self, call: Call[Any], error: TacoError) -> None:
+        super().__init__()
+        self.call = call
+        self.error = error
+
+
+def _guarded(conn: Connection, call: Call[Any]) -> Outcome:
+    conn.exec_driver_sql("SAVEPOINT one_call")
+    try:
+        result = call.work(conn)
+    except DBAPIError:
+        raise  # may have ended the whole transaction: `_perform` sorts it out
+    except Exception as error:  # noqa: BLE001 - it reaches the one who asked; the others' work stands
+        conn.exec_driver_sql("ROLLBACK TO SAVEPOINT one_call")
+        conn.exec_driver_sql("RELEASE SAVEPOINT one_call")
+        return call, None, error
+    conn.exec_driver_sql("RELEASE SAVEPOINT one_call")
+    return call, result, None
+
+
+def _usable(conn: Connection | None) -> bool:
+    """Whether the failed transaction is over and the connection can be asked again."""
+    return conn is not None and not conn.in_transaction() and not conn.closed
+
+
+def _report(outcomes: list[Outcome]) -> None:
+    """Give results to the loops that wait: one wake-up for each loop, whatever the number of calls."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_loop.setdefault(outcome[0].loop, []).append(outcome)
+    for loop, those in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle, those)
+
+
+def _settle(outcomes: list[Outcome]) -> None:
+    for call, result, error in outcomes:
+        if call.future.done():
+            continue
+        if error is None:
+            call.future.set_result(result)
+        else:
+            call.future.set_exception(error)
