@@ -7,6 +7,7 @@ ready first, and whatever goes wrong after that is `DeadlineExceeded`: unknown.
 """
 
 import asyncio
+import hashlib
 import hmac
 import secrets
 import time
@@ -32,6 +33,7 @@ A = TypeVar("A")
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _KEY = "taco-cluster-key"
 _TRACE = "traceparent"
+_TRACE_LIMIT = 256
 _UNDONE = "taco-undone"  # trailing metadata: refused before anything was done
 _SERVER_CALLS_PER_PEER = 16  # the server takes that many peers' full measure of calls at a time
 
@@ -58,7 +60,8 @@ class GrpcRpc:
     ) -> None:
         self.bind = address
         self.advertise = advertise
-        self.key = cluster_key or secrets.token_urlsafe(32)
+        # Its hash is shown instead of the key itself: metadata takes only some characters, keys may have any.
+        self.proof = hashlib.sha256((cluster_key or secrets.token_urlsafe(32)).encode()).hexdigest()
         self.zones = Zones(receipts)
         self.max_in_flight = max_in_flight
         self.max_message_bytes = max_message_bytes
@@ -88,7 +91,7 @@ class GrpcListener:
         self._address = ""
         self._server: aio.Server | None = None
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
-        self._key = rpc.key.encode()
+        self._proof = rpc.proof.encode()
         self._under_way = 0
         self._limit = rpc.max_in_flight * _SERVER_CALLS_PER_PEER
 
@@ -191,7 +194,7 @@ class GrpcListener:
         """The caller's trace ("" if it has none), or None for a caller without the cluster key. Apart from the handler, so that no
         traceback through it shows the key among its variables."""
         metadata = _as_dict(context.invocation_metadata())
-        if not hmac.compare_digest(metadata.get(_KEY, "").encode(), self._key):
+        if not hmac.compare_digest(metadata.get(_KEY, "").encode(), self._proof):
             return None
         return metadata.get(_TRACE, "")
 
@@ -205,7 +208,7 @@ class _Peer:
     def __init__(self, address: str, rpc: GrpcRpc) -> None:
         self.address = address
         self._max_bytes = rpc.max_message_bytes
-        self._metadata = ((_KEY, rpc.key),)
+        self._metadata = ((_KEY, rpc.proof),)
         self._in_flight = InFlight(rpc.max_in_flight)
         self._channel = aio.insecure_channel(
             address,
@@ -249,7 +252,11 @@ class _Peer:
         send = self._methods.get(path)
         if send is None:
             send = self._methods[path] = self._channel.unary_unary(path, None, None)
-        metadata = (*self._metadata, (_TRACE, traceparent)) if traceparent else self._metadata
+        # A trace is a caller's word: one that metadata can't carry is left out rather than failing the call.
+        traced = (
+            traceparent and traceparent.isascii() and traceparent.isprintable() and len(traceparent) <= _TRACE_LIMIT
+        )
+        metadata = (*self._metadata, (_TRACE, traceparent)) if traced else self._metadata
         try:
             return await send(body, timeout=timeout_s, metadata=metadata)
         except aio.AioRpcError as error:
