@@ -95,7 +95,7 @@ class _With:
     metrics: Metrics | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: with them Python 3.11 can't make an instance of a frozen generic class
 class _Choice(Generic[P]):
     """The adapters of one port by scheme."""
 
