@@ -72,6 +72,7 @@ class Session:
         "_acks",
         "_codec",
         "_deadline",
+        "_greeting",
         "_heartbeat",
         "_hello",
         "_limits",
@@ -94,6 +95,7 @@ class Session:
         """`seen`: the ids that were shown; `acks` outlive the session and may bring what an earlier one couldn't send."""
         self._codec = codec
         self._hello = hello
+        self._greeting = hello  # as it was sent: what the application changed since then is told after the welcome
         self._seen = seen
         self._acks = acks
         self._limits = limits
@@ -122,6 +124,7 @@ class Session:
         if self._state is _State.DIALLING:
             self._state = _State.GREETING
             self._deadline = now + self._limits.welcome_s
+            self._greeting = self._hello
             self._outgoing.append(self._hello)
 
     def receive(self, message: bytes, now: float) -> list[Event]:
@@ -175,12 +178,13 @@ class Session:
         self._heartbeat.ping_sent(now)
 
     def set_heartbeat(self, seconds: int, now: float) -> None:
-        """Wish another interval between pings; the server hears of it at once."""
+        """Wish another interval between pings; the server hears of it at once, or once it has said welcome."""
+        self._hello = msgspec.structs.replace(self._hello, heartbeat=seconds)
         if self._state is _State.LIVE and self._heartbeat is not None and self._heartbeat.wish(seconds):
             self.ping(now)
 
     def set_state(self, app: str) -> None:
-        """Tell the server that the application went to the foreground or background."""
+        """Tell the server, now or once it has said welcome, that the application went to the foreground or background."""
         self._hello = msgspec.structs.replace(self._hello, state=app)
         if self._state is _State.LIVE:
             self._outgoing.append(StateChange(app))
@@ -225,6 +229,10 @@ class Session:
         self._heartbeat = Heartbeat(frame.heartbeat, self._limits.pong_s, now)
         self._acks.reopen(frame.window, now)
         self.flush()
+        if self._hello.state is not None and self._hello.state != self._greeting.state:
+            self.set_state(self._hello.state)
+        if self._hello.heartbeat is not None and self._hello.heartbeat != self._greeting.heartbeat:
+            self.set_heartbeat(self._hello.heartbeat, now)
         return frame
 
     def _fail(self, reason: str) -> Failed:

@@ -61,6 +61,7 @@ class FakeGateway:
         self.url = ""
         self.sessions: asyncio.Queue[FakeSession] = asyncio.Queue()
         self.hellos: list[f.Hello] = []
+        self.hello_came: asyncio.Queue[f.Hello] = asyncio.Queue()
         self.answer: Callable[[f.Hello], f.Welcome | f.Bye | None] = lambda hello: WELCOME
 
     async def session(self) -> FakeSession:
@@ -74,6 +75,7 @@ class FakeGateway:
             first, *_ = codec.decode_client(await connection.recv(decode=False))
             assert isinstance(first, f.Hello)
             self.hellos.append(first)
+            self.hello_came.put_nowait(first)
             session = FakeSession(connection, codec, first)
             answer = self.answer(first)
             if isinstance(answer, f.Bye):
