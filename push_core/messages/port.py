@@ -181,11 +181,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Recalled(msgspec.Struct, frozen=True):
-    """`notify` are the devices that may have the message and must be told: a `recall` row waits in their inbox already."""
+    """`notify` are the devices that may have the message and must be told: a `recall` row waits in their inbox already. `displaced`
+    are deliveries of other messages that ended because a recall row needed their place in a full inbox (first answer only)."""
 
     id: int
     notify: list[str]
     stopped: list[str]
+    displaced: list[Ended] = []
 
 
 class IssuerLease(msgspec.Struct, frozen=True):

@@ -1,0 +1,67 @@
+"""Rows with a time: work to be taken up when it is due. Runs within one transaction."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from push_core.clock import WallMs
+from push_core.messages.port import Later, Task
+from push_core.sql import bulk
+from push_core.sql.states import OPEN_BELOW
+from push_core.sql.tables import later
+
+_KEY = ("id", "device", "task")
+_COLUMNS = (*_KEY, "app", "due", "tries")
+
+
+def put(conn: Connection, rows: Sequence[Later]) -> None:
+    for replace, group in groupby(
+        rows, key=lambda row: row.replace
+    ):  # in order: of two for one key the later one may replace
+        values = [(row.id, row.device, row.task.value, row.app, row.due, row.tries) for row in group]
+        keep = {"due": "new", "tries": "new"} if replace else {"due": "least"}
+        bulk.upsert(conn, "later", _COLUMNS, values, key=_KEY, keep=keep)
+
+
+def put_open(conn: Connection, rows: Sequence[Later]) -> None:
+    """Put those whose delivery (or message) is there and has not ended: a row must not outlive it."""
+    of_devices = [(row.id, row.device, row.app) for row in rows if row.device]
+    of_messages = [(row.id, row.app) for row in rows if not row.device]
+    there: set[tuple[int, str, str]] = {
+        (message_id, device, app)
+        for message_id, device, app in bulk.select(
+            conn, "id, device, app", "deliveries", ("id", "device", "app"), of_devices, tail=f"AND state < {OPEN_BELOW}"
+        )
+    }
+    there.update(
+        (message_id, "", app)
+        for message_id, app in bulk.select(
+            conn, "id, app", "messages", ("id", "app"), of_messages, tail="AND recalled_at IS NULL"
+        )
+    )
+    put(conn, [row for row in rows if (row.id, row.device, row.app) in there])
+
+
+def take(conn: Connection, now: WallMs, hold_ms: int, limit: int) -> list[Later]:
+    due = sa.select(later).where(later.c.due <= now).order_by(later.c.due, later.c.id).limit(limit)
+    rows = conn.execute(
+        due.with_for_update(skip_locked=True)
+    ).fetchall()  # of no meaning to SQLite, which has one writer
+    taken = [
+        Later(id=row.id, app=row.app, device=row.device, task=Task(row.task), due=now + hold_ms, tries=row.tries + 1)
+        for row in rows
+    ]
+    values = [(row.id, row.device, row.task.value, row.due, row.tries) for row in taken]
+    bulk.update(conn, "later", _KEY, ("due", "tries"), "due = v.due, tries = v.tries", "", values)
+    return taken
+
+
+def drop(conn: Connection, rows: Sequence[Later]) -> None:
+    bulk.delete(conn, "later", (*_KEY, "app"), [(row.id, row.device, row.task.value, row.app) for row in rows])
+
+
+def remove_all(conn: Connection, deliveries: Sequence[tuple[int, str]]) -> None:
+    """All tasks of deliveries (id, device)."""
+    bulk.delete(conn, "later", ("id", "device"), deliveries)

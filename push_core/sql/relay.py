@@ -1,0 +1,78 @@
+"""What goes over the store by time: ends what waited too long, finds what a crash left, keeps readers' places, removes what is old.
+
+Each runs within one transaction.
+"""
+
+from sqlalchemy import Connection, text
+
+from push_core.clock import WallMs
+from push_core.ids import time_of
+from push_core.lifecycle import Reason, State
+from push_core.messages.port import IDEMPOTENCY_MS, Ended
+from push_core.sql import bulk, inbox
+from push_core.sql.acceptance import TO_EXPAND
+from push_core.sql.moves import end_open
+from push_core.sql.states import CODE, OPEN_BELOW
+
+_EXPIRED = text(
+    "SELECT i.id, i.device, i.app, i.recall, d.state FROM inbox i"
+    " LEFT JOIN deliveries d ON d.id = i.id AND d.device = i.device AND d.app = i.app"
+    " WHERE i.expires <= :now ORDER BY i.expires LIMIT :limit"
+)
+_OPEN = text(
+    f"SELECT id, app, device FROM (SELECT id, app, device FROM deliveries"  # noqa: S608
+    f" WHERE id >= :start AND id <= :last AND state IN ({CODE[State.ACCEPTED]}, {CODE[State.SENDING]})"
+    f" AND (id > :start OR device > :device OR :whole) ORDER BY id, device LIMIT :limit) d"
+    f" UNION ALL SELECT id, app, device FROM (SELECT id, app, '' AS device FROM messages"
+    f" WHERE id >= :start AND id <= :last AND expansion = {TO_EXPAND} AND (id > :start OR :whole) ORDER BY id LIMIT :limit) m"
+    f" ORDER BY id, device LIMIT :limit"
+)
+_ENDED = text(
+    f"SELECT m.id FROM messages m WHERE m.id < :before AND m.expansion <> {TO_EXPAND} AND NOT EXISTS"  # noqa: S608
+    f" (SELECT 1 FROM deliveries d WHERE d.id = m.id AND d.state < {OPEN_BELOW}) ORDER BY m.id LIMIT :limit"
+)
+
+
+def expire(conn: Connection, now: WallMs, limit: int) -> list[Ended]:
+    ended: list[Ended] = []
+    # Again while rows were found that end nothing (recalls): fewer results than `limit` must mean that nothing is left.
+    while len(ended) < limit:
+        rows = conn.execute(_EXPIRED, {"now": now, "limit": limit - len(ended)}).fetchall()
+        if not rows:
+            break
+        inbox.remove(conn, [(row.app, row.device, row.id, row.recall) for row in rows])
+        unconfirmed = [(r.id, r.device, r.app) for r in rows if not r.recall and r.state == CODE[State.VENDOR]]
+        others = [(r.id, r.device, r.app) for r in rows if not r.recall and r.state != CODE[State.VENDOR]]
+        ended += end_open(conn, unconfirmed, State.EXPIRED, Reason.UNCONFIRMED, now)
+        ended += end_open(conn, others, State.EXPIRED, Reason.TTL, now)
+    return ended
+
+
+def open_between(
+    conn: Connection, first_id: int, last_id: int, after: tuple[int, str], limit: int
+) -> list[tuple[int, str, str]]:
+    after_id, device = after
+    # `whole`: the position lies before the range, so all of the first id counts, its message row (device "") included.
+    values = {"start": max(first_id, after_id), "last": last_id, "device": device, "whole": int(after_id < first_id)}
+    return [(row.id, row.app, row.device) for row in conn.execute(_OPEN, {**values, "limit": limit})]
+
+
+def cursor(conn: Connection, name: str) -> int:
+    return conn.execute(text("SELECT place FROM cursors WHERE name = :name"), {"name": name}).scalar() or 0
+
+
+def move_cursor(conn: Connection, name: str, to: int) -> None:
+    bulk.upsert(conn, "cursors", ("name", "place"), [(name, to)], key=("name",), keep={"place": "greatest"})
+
+
+def prune(conn: Connection, before_id: int, limit: int) -> int:
+    ids = [(row.id,) for row in conn.execute(_ENDED, {"before": before_id, "limit": limit})]
+    for table in ("messages", "deliveries", "later"):
+        bulk.delete(conn, table, ("id",), ids)
+    # Older than a day whatever the hour is now: `before_id` was made before it.
+    oldest = text(
+        "DELETE FROM idempotency WHERE (app, idem_key) IN"
+        " (SELECT app, idem_key FROM (SELECT app, idem_key FROM idempotency WHERE created <= :by ORDER BY created LIMIT :limit) o)"
+    )
+    conn.execute(oldest, {"by": time_of(before_id) - IDEMPOTENCY_MS, "limit": limit})
+    return len(ids)
