@@ -78,6 +78,11 @@ def split_batch(body: bytes) -> list[bytes]:
     return [bytes(part) for part in msgspec.msgpack.decode(body, type=list[msgspec.Raw])]
 
 
+def join_batch(parts: Sequence[bytes]) -> bytes:
+    """A batch of envelopes that are encoded already: the way back from `split_batch`."""
+    return _encoder.encode([msgspec.Raw(part) for part in parts])
+
+
 def queue_name(queue_class: str, priority: Priority) -> str:
     return f"push.{queue_class}.{priority}"
 

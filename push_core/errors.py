@@ -28,6 +28,9 @@ class Code:
 
 CODES: dict[str, Code] = {
     "bad_json": Code(400, False, "The body is not JSON.", "Send a JSON object, UTF-8 encoded."),
+    "bad_request": Code(
+        400, False, "The request's line, headers or path can't be read.", "Correct what `message` names."
+    ),
     "unauthorized": Code(
         401, False, "No key, or a key that is not known.", "Send `Authorization: Bearer <app>.<secret>`."
     ),
@@ -35,6 +38,7 @@ CODES: dict[str, Code] = {
     "forbidden": Code(403, False, "The key may not do this.", "Use a key that may."),
     "not_found": Code(404, False, "No such thing in this app.", "Check the id and the app the key belongs to."),
     "method_not_allowed": Code(405, False, "The path exists, the method does not.", "See /openapi.json."),
+    "request_timeout": Code(408, True, "The request did not arrive in time; nothing was done.", "Send it again."),
     "idempotency_conflict": Code(
         409, False, "The idempotency key was used for another message.", "Use a new key for a new message."
     ),
