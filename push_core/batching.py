@@ -19,7 +19,8 @@ class Batcher(Generic[T, R]):
 
     `work` returns one result per item, in order; an exception that it raises reaches every item of that list, and a result that is an
     exception reaches its own item only. `linger_s` is how long a batch waits for company when nothing is under way. At `bound` items
-    waiting, `submit` raises Overloaded.
+    waiting, `submit` raises Overloaded. With `size` an item counts for so many: a request that brings a list is one item and one future,
+    and an item larger than `largest` is a batch alone.
     """
 
     def __init__(
@@ -31,21 +32,24 @@ class Batcher(Generic[T, R]):
         parallel: int = 1,
         linger_s: float = 0.0,
         name: str = "batcher",
+        size: Callable[[T], int] | None = None,
     ) -> None:
         self._work = work
+        self._size = size
         self._largest = largest
         self._bound = bound
         self._parallel = parallel
         self._linger_s = linger_s
         self._name = name
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._waiting_size = 0
         self._under_way: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._closed = False
 
     def __len__(self) -> int:
-        """Items that wait for a batch (not those under way)."""
-        return len(self._waiting)
+        """Items that wait for a batch (not those under way), by their size."""
+        return self._waiting_size
 
     def submit(self, item: T) -> "asyncio.Future[R]":
         """The item's result, to be awaited. Raises Overloaded at the bound, Unavailable after `close`."""
@@ -55,8 +59,10 @@ class Batcher(Generic[T, R]):
         """As `submit` for several items, all or none."""
         if self._closed:
             raise Unavailable(f"{self._name} is shut down")
-        if len(self._waiting) + len(items) > self._bound:
-            raise Overloaded(f"{self._name}: {len(self._waiting)} items are waiting already (limit {self._bound})")
+        more = sum(map(self._size, items)) if self._size else len(items)
+        if self._waiting_size + more > self._bound:
+            raise Overloaded(f"{self._name}: {self._waiting_size} items are waiting already (limit {self._bound})")
+        self._waiting_size += more
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[R]] = []
         for item in items:
@@ -64,11 +70,15 @@ class Batcher(Generic[T, R]):
             future.add_done_callback(_mark_retrieved)
             self._waiting.append((item, future))
             futures.append(future)
-        if self._timer is None and len(self._under_way) < self._parallel:
-            # A turn of the loop at least, so that all requests read in this turn share the batch.
-            self._timer = (
-                loop.call_later(self._linger_s, self._start) if self._linger_s else loop.call_soon(self._start)
-            )
+        if len(self._under_way) < self._parallel:
+            full = self._waiting_size >= self._largest
+            if full and isinstance(self._timer, asyncio.TimerHandle):
+                self._timer.cancel()  # there is no room for more company
+                self._timer = None
+            if self._timer is None:
+                # A turn of the loop at least, so that all requests read in this turn share the batch.
+                linger = self._linger_s > 0 and not full
+                self._timer = loop.call_later(self._linger_s, self._start) if linger else loop.call_soon(self._start)
         return futures
 
     async def close(self) -> None:
@@ -83,20 +93,42 @@ class Batcher(Generic[T, R]):
     def _start(self) -> None:
         self._timer = None
         while self._waiting and len(self._under_way) < self._parallel:
-            batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
+            count = self._next_count()
+            batch, self._waiting = self._waiting[:count], self._waiting[count:]
             task = asyncio.get_running_loop().create_task(self._run(batch), name=self._name)
             self._under_way.add(task)
             task.add_done_callback(self._finished)
 
+    def _next_count(self) -> int:
+        """How many of those that wait make the next batch; they stop counting as waiting."""
+        if self._size is None:
+            count = min(self._largest, len(self._waiting))
+            self._waiting_size -= count
+            return count
+        total = count = 0
+        for item, _ in self._waiting:
+            size = self._size(item)
+            if count and total + size > self._largest:
+                break
+            total += size
+            count += 1
+        self._waiting_size -= total
+        return count
+
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._under_way.discard(task)
-        if self._timer is None:
+        if task.cancelled():  # the loop is ending: nothing new is started in it, and nobody waits for what won't come
+            waiting, self._waiting, self._waiting_size = self._waiting, [], 0
+            _settle(waiting, [Unavailable(f"{self._name} was cancelled")] * len(waiting))
+        elif self._timer is None:
             self._start()
 
     async def _run(self, batch: "list[tuple[T, asyncio.Future[R]]]") -> None:
         results: Sequence[R | BaseException]
         try:
             results = await self._work([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(results)} results for {len(batch)} items")
         except TacoError as error:
             results = [error] * len(batch)
         except asyncio.CancelledError:
@@ -109,8 +141,6 @@ class Batcher(Generic[T, R]):
 
 
 def _settle(batch: "list[tuple[T, asyncio.Future[R]]]", results: "Sequence[R | BaseException]") -> None:
-    if len(results) != len(batch):
-        results = [RuntimeError(f"{len(results)} results for {len(batch)} items")] * len(batch)
     for (_, future), result in zip(batch, results, strict=True):
         if future.done():  # its caller went away
             continue
