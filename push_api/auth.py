@@ -1,0 +1,54 @@
+"""Who is calling: `Authorization: Bearer <app>.<secret>` to an App (protocol §6).
+
+The store holds SHA-256 of secrets only, and comparing takes the same time for a wrong secret as for an unknown app, with the same answer, so
+that nobody learns which apps exist. Apps come from a small cache: a changed key counts when its time is over.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+
+from push_api.deadlines import within
+from push_core.cache import Cache
+from push_core.clock import Clock
+from push_core.devices.port import Devices
+from push_core.errors import UserError
+from push_core.models import App
+
+_BEARER = re.compile(r"bearer +(\S+) *\Z", re.IGNORECASE)
+_APP = re.compile(r"[a-z0-9_-]{1,64}\Z")
+_NO_HASH = ("0" * 64,)  # no SHA-256 is known to be this
+MAX_KEY = 512
+
+
+class Authenticator:
+    """`ttl_s` and `size` bound the cache, `timeout_s` one question to the store."""
+
+    def __init__(self, devices: Devices, clock: Clock, *, ttl_s: float, size: int, timeout_s: float) -> None:
+        self._devices = devices
+        self._timeout_s = timeout_s
+        self._apps: Cache[str, App] = Cache(self._load, ttl_s=ttl_s, size=size, monotonic=clock.monotonic)
+
+    async def app_of(self, authorization: str | None) -> App:
+        """The app whose key this is. Raises UserError: 401 for no key or a wrong one, 403 for an app that is disabled."""
+        match = _BEARER.match(authorization) if authorization else None
+        if match is None or len(match[1]) > MAX_KEY:
+            raise UserError("send Authorization: Bearer <app>.<secret>", code="unauthorized")
+        name, _, secret = match[1].partition(".")
+        app = await self._apps.get(name) if _APP.match(name) else None
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        known = False
+        for wanted in (app.key_hashes if app is not None else ()) or _NO_HASH:
+            known |= hmac.compare_digest(digest, wanted)
+        if app is None or not known:
+            raise UserError("the key is not known", code="unauthorized")
+        if app.disabled:
+            raise UserError("the app is disabled", code="app_disabled")
+        return app
+
+    async def close(self) -> None:
+        await self._apps.close()
+
+    async def _load(self, names: Sequence[str]) -> list[App | None]:
+        return await within(self._timeout_s, "the device store", self._devices.apps(names))

@@ -1,0 +1,123 @@
+"""What callers may do with a device: register, look up, forget, see where it is connected, disconnect, block.
+
+All state is by (app, device): another app's device is not found. A device needs no registration, so presence, disconnect and
+block answer for any name.
+"""
+
+from push_api.deadlines import within
+from push_api.models import DeviceRecord, Disconnected, PresenceStatus, Registration
+from push_core.clock import Clock
+from push_core.devices.port import Devices
+from push_core.errors import TacoError, Unavailable, UserError
+from push_core.models import Device
+from push_core.presence.port import Located, Presence
+from push_core.rpc.port import Kick, Peers
+from sdk_proto.wire.close import CloseCode
+
+_KICKS = 2  # a session may have moved to another node between asking where it is and ending it there
+_ANY_EPOCH = -1
+
+
+class DeviceService:
+    """`timeout_s` bounds each call to a store or a node."""
+
+    def __init__(self, devices: Devices, presence: Presence, peers: Peers, clock: Clock, *, timeout_s: float) -> None:
+        self._devices = devices
+        self._presence = presence
+        self._peers = peers
+        self._clock = clock
+        self._timeout_s = timeout_s
+
+    async def put(self, app: str, device: str, given: Registration) -> DeviceRecord:
+        record = Device(
+            app=app,
+            device=device,
+            alias=given.alias,
+            tags=tuple(dict.fromkeys(given.tags or ())),
+            platform=given.platform,
+            vendor_tokens=given.vendor_tokens or {},
+            locale=given.locale,
+            time_zone=given.time_zone,
+            app_version=given.app_version,
+            updated=self._clock.wall_ms(),
+        )
+        stored = await within(self._timeout_s, "the device store", self._devices.put([record]))
+        return _record(stored[0])
+
+    async def get(self, app: str, device: str) -> DeviceRecord:
+        found = await within(self._timeout_s, "the device store", self._devices.get([(app, device)]))
+        if found[0] is None:
+            raise _unknown()
+        return _record(found[0])
+
+    async def forget(self, app: str, device: str) -> None:
+        """Raises UserError `not_found` when there was no record."""
+        there = await within(self._timeout_s, "the device store", self._devices.forget([(app, device)]))
+        if not there[0]:
+            raise _unknown()
+
+    async def presence(self, app: str, device: str) -> PresenceStatus:
+        located = await self._locate(app, device)
+        if located is None:
+            return PresenceStatus(online=False)
+        return PresenceStatus(online=True, node=located.node.name, since=located.route.since)
+
+    async def disconnect(self, app: str, device: str) -> Disconnected:
+        """End the device's session, if there is one; it may connect again."""
+        ended = await self._kick(app, device, CloseCode.SHUTTING_DOWN, "disconnected by the app")
+        return Disconnected(ended)
+
+    async def block(self, app: str, device: str) -> DeviceRecord:
+        """Refuse the device from now on and end its session. The block stands even when the session could not be reached (Unavailable)."""
+        key = (app, device)
+        # Before the kick: the device connects again at once, and must be refused then.
+        await within(self._timeout_s, "the device store", self._devices.block([key], True, now=self._clock.wall_ms()))
+        try:
+            await self._kick(app, device, CloseCode.DEVICE_BLOCKED, "blocked by the app")
+        except TacoError as error:
+            raise Unavailable(f"the device is blocked, its session could not be ended: {error.message}") from error
+        return await self.get(app, device)
+
+    async def unblock(self, app: str, device: str) -> DeviceRecord:
+        """Raises UserError `not_found` for a device without a record: then it isn't blocked either."""
+        await self.get(app, device)
+        await within(
+            self._timeout_s, "the device store", self._devices.block([(app, device)], False, now=self._clock.wall_ms())
+        )
+        return await self.get(app, device)
+
+    async def _locate(self, app: str, device: str) -> Located | None:
+        found = await within(self._timeout_s, "presence", self._presence.locate([(app, device)]))
+        return found[0]
+
+    async def _kick(self, app: str, device: str, code: CloseCode, reason: str) -> bool:
+        """Whether a session was ended."""
+        for _ in range(_KICKS):
+            located = await self._locate(app, device)
+            if located is None:
+                return False
+            node = located.node
+            kick = Kick(app, device, _ANY_EPOCH, int(code), reason, node.incarnation)
+            call = self._peers.kick(node.address, [kick], timeout_s=self._timeout_s)
+            if (await within(self._timeout_s, f"gateway {node.name}", call))[0]:
+                return True
+        return False
+
+
+def _unknown() -> UserError:
+    return UserError("this app has no such device", code="not_found")
+
+
+def _record(device: Device) -> DeviceRecord:
+    return DeviceRecord(
+        device=device.device,
+        alias=device.alias,
+        tags=device.tags,
+        platform=device.platform,
+        vendor_tokens=device.vendor_tokens,
+        locale=device.locale,
+        time_zone=device.time_zone,
+        app_version=device.app_version,
+        blocked=device.blocked,
+        updated=device.updated,
+    )

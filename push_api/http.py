@@ -1,0 +1,265 @@
+"""The HTTP server under the API: uvicorn in our event loop, under our life cycle and our bounds.
+
+uvicorn brings the HTTP/1.1 protocol (httptools); what is added here is what it leaves open against slow or careless clients: a
+deadline for a request's head, an end for a body that nobody will read, a bound on heads and connections, and the
+contract's error body in the answers that uvicorn gives by itself. Knows nothing of messages.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import httptools
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from push_api.asgi import ASGIApp, not_found
+from push_api.errors import body_of
+from push_api.settings import ApiSettings
+from push_core.errors import CODES, ConfigError, Overloaded, TacoError, UserError
+
+log = structlog.get_logger(__name__)
+
+Routes = Sequence[BaseRoute]
+"""What a composition may add to the API's paths."""
+
+
+class HttpServer:
+    """One listening socket. `start` raises ConfigError when the address can't be used."""
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+        self._settings = settings
+        self._config = uvicorn.Config(
+            app,
+            http=_protocol(settings),
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            loop="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type] # seconds for call_later, which takes parts of them
+        )
+        self._server = _Server(self._config)
+        self._serving: asyncio.Task[None] | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """Known after `start`."""
+        host = self._settings.host
+        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+
+    async def start(self) -> None:
+        listener = await listen(self._settings.host, self._settings.port)
+        self._port = listener.getsockname()[1]
+        self._serving = asyncio.get_running_loop().create_task(self._server.serve([listener]), name="api.http")
+        await self._server.ready.wait()
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no new connections, finish the requests under way within `grace_s` seconds, end the others."""
+        if self._serving is None:
+            return
+        self._config.timeout_graceful_shutdown = grace_s  # type: ignore[assignment] # passed to wait_for
+        self._server.should_exit = True
+        await self._serving
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+
+
+async def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises ConfigError with a sentence."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setblocking(False)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(2048)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"[api] port: {port} on {host} is taken by another program; stop it or choose another port (0 picks a free one)"
+            ) from None
+        raise ConfigError(f"[api] host and port: can't listen on {host}:{port} ({error.strerror or error})") from None
+    return listener
+
+
+def fallback(routes: Routes) -> ASGIApp:
+    """The routes that the composition adds, and the contract's 404 for everything else. They have no more rights than any other caller."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return Response(
+            body_of(_as_ours(error, request.url.path)),
+            error.status_code,
+            headers=error.headers,
+            media_type="application/json",
+        )
+
+    return Starlette(routes=list(routes), exception_handlers={HTTPException: refused})
+
+
+def _as_ours(error: HTTPException, path: str) -> TacoError:
+    if error.status_code == 404:
+        return not_found(path)
+    for code, meaning in CODES.items():
+        if meaning.status == error.status_code:
+            return UserError(error.detail, code=code)
+    return UserError(error.detail, code="bad_request" if error.status_code < 500 else "internal")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its hands on the process: signals are the composition's."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        finally:
+            self.ready.set()
+
+
+def _protocol(settings: ApiSettings) -> type[asyncio.Protocol]:
+    """The protocol's class with the settings in it: uvicorn makes the instances."""
+    return type("BoundedHttp", (_BoundedHttp,), {"settings": settings})
+
+
+class _BoundedHttp(HttpToolsProtocol):
+    """A connection that gets no more time and memory than the settings say.
+
+    Three waits have a deadline: for a head (from the connection's or the request's first byte), for a body (in `requests.read_body`), and for the
+    rest of a body whose request has been answered already. That rest is read and dropped rather than cut off, so that a caller that is still
+    sending gets to see why it was refused.
+    """
+
+    settings: ApiSettings
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_bytes = 0
+        self._in_head = True
+        self._in_body = False
+        self._waiting_for = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        if len(self.connections) > self.settings.max_connections:
+            self._answer_and_close(Overloaded("too many connections"))
+            return
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.cycle.keep_alive = (
+                False  # answered as the plain request it also is; what follows would not be HTTP/1.1
+            )
+        except httptools.HttpParserError:
+            self.send_400_response("the request is not HTTP/1.1, or its head is too large")
+            return
+        self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        self._answer_and_close(UserError(msg, code="bad_request"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = self._in_body = True
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_head(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._in_head = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_body = False
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def _count_head(self, more: int) -> None:
+        self._head_bytes += more
+        if self._head_bytes > self.settings.max_head_bytes:
+            raise ValueError  # httptools makes it the HttpParserError that data_received answers
+
+    def _watch(self) -> None:
+        """Set the deadline for what this connection waits for now."""
+        answered = self.cycle is not None and self.cycle.response_complete
+        if self._in_head:
+            waiting_for, timeout_s = "head", self.settings.head_timeout_s
+        elif self._in_body and answered:
+            waiting_for, timeout_s = "rest", self.settings.body_timeout_s
+        else:
+            waiting_for, timeout_s = "", 0.0
+            if answered and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+                # The rest of a body came after the answer, or an empty line between requests: uvicorn took its timer away.
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
+        if waiting_for == self._waiting_for:
+            return
+        self._waiting_for = waiting_for
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if waiting_for:
+            self._timer = self.loop.call_later(timeout_s, self.timeout_keep_alive_handler)
+
+    def _answer_and_close(self, error: TacoError) -> None:
+        """An answer outside of any request; none if it would come in between the bytes of another one."""
+        if self.cycle is None or self.cycle.response_complete:
+            body = body_of(error)
+            self.transport.write(
+                STATUS_LINE[error.status]
+                + b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+                + (b"retry-after: 1\r\n" if error.retry else b"")
+                + b"connection: close\r\n\r\n"
+                + body
+            )
+        self.transport.close()
