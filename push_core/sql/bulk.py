@@ -60,20 +60,16 @@ def update(
 
 
 def delete(conn: Connection, table: str, key: tuple[str, ...], keys: Sequence[Row]) -> int:
-    return sum(
-        conn.exec_driver_sql(f"DELETE FROM {table} WHERE {_within(key, len(part))}", _flat(part)).rowcount  # noqa: S608
-        for part in parts(keys)
-    )
+    return sum(conn.exec_driver_sql(_delete(table, key, len(part)), _flat(part)).rowcount for part in parts(keys))
 
 
 def select(
-    conn: Connection, columns: str, source: str, key: tuple[str, ...], keys: Sequence[Row], *, tail: str = ""
+    conn: Connection, columns: str, table: str, key: tuple[str, ...], keys: Sequence[Row], *, tail: str = ""
 ) -> list[Any]:
-    """`columns` of the rows of `source` whose `key` is one of `keys`; `tail` goes on after that condition."""
+    """`columns` of the rows whose `key` is one of `keys`; `tail` goes on after that condition. No column may be called `key_…`."""
     found: list[Any] = []
     for part in parts(keys):
-        text = f"SELECT {columns} FROM {source} WHERE {_within(key, len(part))} {tail}"  # noqa: S608
-        found.extend(conn.exec_driver_sql(text, _flat(part)).fetchall())
+        found.extend(conn.exec_driver_sql(_select(columns, table, key, tail, len(part)), _flat(part)).fetchall())
     return found
 
 
@@ -122,18 +118,35 @@ def _on_conflict(key: tuple[str, ...], keep: tuple[tuple[str, str], ...]) -> str
 
 @lru_cache(maxsize=512)
 def _update(table: str, key: tuple[str, ...], names: tuple[str, ...], sets: str, guard: str, count: int) -> str:
-    same = " AND ".join(f"{table}.{column} = v.{column}" for column in key)
+    # A subquery and not a WITH clause: Python's sqlite3 counts rows of statements that begin with UPDATE only.
     return (
-        f"WITH {_values(key + names, count)} UPDATE {table} SET {sets} FROM v WHERE {same}"  # noqa: S608
+        f"UPDATE {table} SET {sets} FROM ({_named_values(key + names, count)}) v WHERE {_same(table, key, '')}"  # noqa: S608
         + (f" AND {guard}" if guard else "")
     )
+
+
+@lru_cache(maxsize=512)
+def _select(columns: str, table: str, key: tuple[str, ...], tail: str, count: int) -> str:
+    # A join, in this order (CROSS), and not "(a, b) IN (VALUES …)", for which SQLite reads the whole table.
+    names = tuple("key_" + column for column in key)
+    values = _named_values(names, count)
+    return f"SELECT {columns} FROM ({values}) v CROSS JOIN {table} WHERE {_same(table, key, 'key_')} {tail}"  # noqa: S608
+
+
+@lru_cache(maxsize=512)
+def _delete(table: str, key: tuple[str, ...], count: int) -> str:
+    found = _select(",".join(f"{table}.{column}" for column in key), table, key, "", count)
+    return f"DELETE FROM {table} WHERE ({','.join(key)}) IN ({found})"  # noqa: S608
+
+
+def _same(table: str, key: tuple[str, ...], prefix: str) -> str:
+    return " AND ".join(f"{table}.{column} = v.{prefix}{column}" for column in key)
 
 
 def _values(names: tuple[str, ...], count: int) -> str:
     return f"v({','.join(names)}) AS (VALUES {_places(len(names), count)})"
 
 
-def _within(key: tuple[str, ...], count: int) -> str:
-    if len(key) == 1:
-        return f"{key[0]} IN ({','.join('?' * count)})"
-    return f"({','.join(key)}) IN (VALUES {_places(len(key), count)})"
+def _named_values(names: tuple[str, ...], count: int) -> str:
+    named = ", ".join(f"column{n} AS {name}" for n, name in enumerate(names, 1))
+    return f"SELECT {named} FROM (VALUES {_places(len(names), count)})"  # noqa: S608
