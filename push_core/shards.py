@@ -33,20 +33,22 @@ class ShardMap:
             raise ValueError("shards.zones must be an object of zone → list of [first, last]")
         owner = [""] * SHARDS
         for zone, ranges in zones.items():
+            if not zone or not isinstance(zone, str):
+                raise ValueError(f"shards.zones: {zone!r} is no name of a zone")
             if not isinstance(ranges, Sequence) or isinstance(ranges, str):
                 raise ValueError(f"shards.zones.{zone} must be a list of [first, last]")
             for pair in ranges:
                 if (
                     not isinstance(pair, Sequence)
                     or len(pair) != 2
-                    or not all(isinstance(n, int) for n in pair)
+                    or not all(type(n) is int for n in pair)  # a bool is an int to isinstance
                     or not 0 <= pair[0] <= pair[1] < SHARDS
                 ):
                     raise ValueError(f"shards.zones.{zone}: {pair!r} is not [first, last] within 0..{SHARDS - 1}")
                 for shard in range(pair[0], pair[1] + 1):
                     if owner[shard]:
                         raise ValueError(f"shards.zones.{zone}: shard {shard} belongs to {owner[shard]} already")
-                    owner[shard] = str(zone)
+                    owner[shard] = zone
         return cls(version, tuple(owner))
 
     def to_value(self) -> dict[str, object]:
