@@ -7,6 +7,7 @@
 export const DEFAULT_RECONNECT = Object.freeze({ base_ms: 500, max_ms: 60_000, factor: 2 });
 
 export class Backoff {
+  /** @type {{base_ms: number, max_ms: number, factor: number}} */
   #settings = DEFAULT_RECONNECT;
   #random;
 

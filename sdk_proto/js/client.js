@@ -45,6 +45,7 @@ export class Client {
   #notBefore = 0;
   #timer = null;
   #serverAhead = 0;
+  /** @type {import("./options.js").Status} */
   #status = { state: "offline", session: null, code: null, reason: "", retryMs: null, pending: 0 };
 
   /** @param {import("./options.js").Options} options @throws {TypeError} naming the option that can't be used */
@@ -206,7 +207,10 @@ export class Client {
     }
   }
 
-  #on(link, { type, ...event }) {
+  /** @param {Link} link @param {import("./codec.js").Frame} frame */
+  #on(link, frame) {
+    const { type, ...fields } = frame;
+    const event = /** @type {any} */ (fields);
     switch (type) {
       case "welcome":
         return this.#welcomed(link, event);

@@ -18,6 +18,8 @@
  * @property {boolean} via_vendor  a vendor's system has already shown it: take the data, show nothing
  */
 
+/** @typedef {{type: string} & Record<string, any>} Frame */
+
 export const SUBPROTOCOL = "taco.v1+json";
 export const VERSION = 1;
 
@@ -102,8 +104,8 @@ const SERVER_FRAMES = {
  * The frames of one WebSocket message from a server. An unknown type becomes `{type: "unknown", name}`; a push whose id can
  * be read but whose other fields can't becomes `{type: "undecodable", id, why}`, so that the server can be told.
  *
- * @param {string} text
- * @returns {Array<{type: string} & Record<string, any>>}
+ * @param {unknown} text anything but a string is refused
+ * @returns {Frame[]}
  * @throws {FrameError}
  */
 export function decodeServer(text) {
@@ -164,7 +166,7 @@ function isAbsent(given, field) {
 /**
  * One WebSocket message holding all frames, in order. Fields that are undefined or null are left out.
  *
- * @param {Array<{type: string} & Record<string, any>>} frames
+ * @param {Frame[]} frames
  * @returns {string}
  */
 export function encode(frames) {

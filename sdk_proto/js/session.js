@@ -27,6 +27,7 @@ export const DEFAULT_LIMITS = Object.freeze({
 const State = Object.freeze({ DIALLING: "dialling", GREETING: "greeting", LIVE: "live", OVER: "over" });
 
 export class Session {
+  /** @type {"dialling" | "greeting" | "live" | "over"} */
   #state = State.DIALLING;
   #hello;
   #seen;
@@ -36,6 +37,7 @@ export class Session {
   #heartbeat = null;
   #mark = null;
   #outgoing = [];
+  #maxFrame = 65_536;
 
   /**
    * @param {object} options
@@ -86,7 +88,7 @@ export class Session {
     for (const frame of frames) {
       const event = this.#take(frame, now);
       if (event !== null) events.push(event);
-      if (this.#state === State.OVER) break;
+      if (event?.type === "bye" || event?.type === "failed") break;
     }
     return events;
   }
@@ -130,12 +132,18 @@ export class Session {
     if (this.#state === State.LIVE) this.#outgoing.push({ type: "state", app });
   }
 
-  /** The WebSocket messages to send, in order: at most one. @returns {string[]} */
+  /** The WebSocket messages to send, in order: frames together as far as the server's limit allows. @returns {string[]} */
   takeOutgoing() {
-    if (this.#outgoing.length === 0) return [];
-    const text = encode(this.#outgoing);
+    const messages = [];
+    for (const frame of this.#outgoing) {
+      const line = encode([frame]);
+      const last = messages.length - 1;
+      // Acks of a long offline time would together be refused as too large (1009), again on every connection.
+      if (last >= 0 && messages[last].length + line.length < this.#maxFrame) messages[last] += `\n${line}`;
+      else messages.push(line);
+    }
     this.#outgoing = [];
-    return [text];
+    return messages;
   }
 
   #take(frame, now) {
@@ -147,6 +155,7 @@ export class Session {
     if (frame.type !== "welcome") return null;
     if (frame.version !== VERSION) return this.#fail(`the server chose version ${frame.version}, which was not offered`);
     this.#state = State.LIVE;
+    this.#maxFrame = frame.max_frame;
     this.#heartbeat = new Heartbeat(frame.heartbeat, this.#limits.pongMs, now);
     this.#acks.reopen(now);
     this.flush();

@@ -17,7 +17,7 @@ export class Tokens {
    */
   constructor(source, clock) {
     this.#provider = typeof source === "function" ? source : null;
-    this.#token = this.#provider === null ? source : null;
+    this.#token = typeof source === "string" ? source : null;
     this.#clock = clock;
   }
 

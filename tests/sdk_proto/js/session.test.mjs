@@ -174,6 +174,20 @@ describe("what does not belong", () => {
   });
 });
 
+test("acks of a long offline time go out in messages that the server takes", () => {
+  const acks = new Acks();
+  for (let id = 0; id < 4_000; id += 1) acks.add(String(7302000000000000000n + BigInt(id)), "clicked", 0);
+  const it = new Session({ hello: HELLO, seen: new Set(), acks, now: 0 });
+  it.opened(0);
+  it.takeOutgoing();
+  receive(it, 0, welcome());
+  const messages = it.takeOutgoing();
+  assert.ok(messages.length > 1);
+  assert.ok(messages.every((message) => message.length <= 65_536));
+  const ids = messages.flatMap((message) => message.split("\n").flatMap((line) => JSON.parse(line).ack.ids));
+  assert.equal(ids.length, 4_000);
+});
+
 test("going to the background is told", () => {
   const it = live();
   it.setState("background");
