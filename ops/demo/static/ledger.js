@@ -6,6 +6,8 @@
 import { isOpen, isSettled } from "./states.js";
 
 const POLL_MS = 1_000;
+/** The first look after something happened: most pushes are acknowledged by then. */
+const SOON_MS = 250;
 /** A message that the device has may still move to displayed or clicked; it is watched this long after anything happened. */
 const LIVELY_MS = 5_000;
 const LONGEST_POLL_MS = 15_000;
@@ -20,6 +22,7 @@ export class Ledger {
   #livelyUntil = 0;
   #timer = null;
   #polling = false;
+  #soon = false;
   #failures = 0;
 
   /**
@@ -66,6 +69,11 @@ export class Ledger {
   /** Something happened that may move a state: look soon, and for a while. */
   stir() {
     this.#livelyUntil = Date.now() + LIVELY_MS;
+    if (!this.#soon) {
+      this.#soon = true;
+      clearTimeout(this.#timer);
+      this.#timer = null;
+    }
     this.#schedule();
   }
 
@@ -74,7 +82,7 @@ export class Ledger {
     const watched = this.#watched();
     const lively = Date.now() < this.#livelyUntil;
     if (watched.length === 0 || !(lively || watched.some(({ state }) => isOpen(state)))) return;
-    const wait = Math.min(LONGEST_POLL_MS, POLL_MS * 2 ** this.#failures);
+    const wait = this.#soon && this.#failures === 0 ? SOON_MS : Math.min(LONGEST_POLL_MS, POLL_MS * 2 ** this.#failures);
     this.#timer = setTimeout(() => this.#poll(), wait);
   }
 
@@ -84,6 +92,7 @@ export class Ledger {
 
   async #poll() {
     this.#timer = null;
+    this.#soon = false;
     if (document.hidden) return;
     const watched = this.#watched();
     if (watched.length === 0) return;
