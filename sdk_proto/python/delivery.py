@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from sdk_proto.python.remember import Remember
-from sdk_proto.python.seen import Seen
+from sdk_proto.python.seen import Seen, expiry
 from sdk_proto.wire.frames import Push
 
 PushHandler = Callable[[Push], object | Awaitable[object]]
@@ -74,7 +74,8 @@ class Delivery:
             worker.add_done_callback(self._workers.discard)
 
     def recall(self, message_id: int, now_ms: int) -> None:
-        """Taken back by its sender: counts as seen from now on."""
+        """Taken back by its sender: counts as seen from now on, stored or not, for the push may be right behind it."""
+        self._seen.add(message_id, expiry(0, now_ms))
         self._remember.add(message_id, 0, now_ms)
 
     async def drain(self, grace_s: float) -> None:
