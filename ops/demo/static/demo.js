@@ -15,6 +15,8 @@ function notice(text) {
 }
 
 async function start() {
+  // Read before `takeToken` clears the address: the curl line that `taco up` prints pushes to this device.
+  const proposed = new URLSearchParams(location.hash.slice(1)).get("device");
   const token = takeToken();
   if (token === null) {
     notice("Open this page by the address that taco up printed: its token is in there.");
@@ -30,7 +32,7 @@ async function start() {
   }
   setText(byId("where"), `app ${config.app} · ${config.gateway}`);
 
-  let device = await claimOwn();
+  let device = await claimOwn(proposed);
   const table = new MessageTable((id) => ledger.recall(id));
   const ledger = new Ledger(
     api,

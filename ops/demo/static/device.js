@@ -35,10 +35,15 @@ export function claim(device) {
   });
 }
 
-/** The tab's name from before a reload, or a new one. */
-export async function claimOwn() {
-  const before = sessionStorage.getItem(KEY);
-  if (before && (await claim(before))) return before;
+/**
+ * The tab's name from before a reload, or the one that the printed address proposes if no other tab has it, or a new one.
+ *
+ * @param {string | null} proposed
+ */
+export async function claimOwn(proposed) {
+  for (const name of [sessionStorage.getItem(KEY), proposed]) {
+    if (name && (await claim(name))) return name;
+  }
   const device = randomDevice();
   await claim(device);
   return device;
