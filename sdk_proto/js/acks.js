@@ -8,6 +8,8 @@
 
 /** How long an ack may wait for others. */
 export const BATCH_MS = 50;
+/** Acks that go out together at most without waiting for more. */
+const BATCH = 64;
 /** Ids in one frame: 500 × 23 bytes stay far below the 64 KiB that a frame may have. */
 const IDS_PER_FRAME = 500;
 /** Acks kept, waiting or unconfirmed; beyond it the oldest goes. */
@@ -18,6 +20,7 @@ export class Acks {
   #unconfirmed = [];
   #dueAt = null;
   #sent = 0;
+  #batch = BATCH;
 
   /** Acks that were given up because too many had gathered. */
   dropped = 0;
@@ -26,6 +29,7 @@ export class Acks {
   add(id, status, now) {
     this.#waiting.push({ id, status });
     this.#dueAt ??= now + BATCH_MS;
+    if (this.#waiting.length >= this.#batch) this.#dueAt = Math.min(this.#dueAt, now);
     this.#bound(this.#waiting);
   }
 
@@ -68,8 +72,12 @@ export class Acks {
     this.#unconfirmed = this.#unconfirmed.filter(({ batch }) => batch > mark);
   }
 
-  /** A new connection: what was never confirmed is sent again, at once. */
-  reopen(now) {
+  /**
+   * A new connection: what was never confirmed is sent again, at once. The server goes on when half of the window is free, so
+   * from now on a batch waits for no more acks than that.
+   */
+  reopen(window, now) {
+    this.#batch = Math.max(1, Math.min(BATCH, Math.floor(window / 2)));
     this.#waiting = [...this.#unconfirmed.map(({ id, status }) => ({ id, status })), ...this.#waiting];
     this.#unconfirmed = [];
     this.#bound(this.#waiting);

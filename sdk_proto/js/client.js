@@ -51,7 +51,7 @@ export class Client {
   /** @param {import("./options.js").Options} options @throws {TypeError} naming the option that can't be used */
   constructor(options) {
     this.#options = withDefaults(options);
-    const { app, device, url, token, onPush, store, clock, random } = this.#options;
+    const { app, device, url, token, onPush, handlerTries, store, clock, random } = this.#options;
     this.#clock = clock;
     this.#random = random;
     const owner = `${app}/${device}`;
@@ -62,6 +62,7 @@ export class Client {
     this.#backoff = new Backoff(random);
     this.#delivery = new Delivery({
       handler: onPush,
+      tries: handlerTries,
       seen: this.#seen,
       settle: (id, status) => this.#ack(id, status),
       report: (kind, error, id) => this.#tell("onError", { kind, error, id }),
@@ -119,7 +120,7 @@ export class Client {
   /** Wish another number of seconds between pings, within the server's bounds. @param {number} seconds */
   setHeartbeat(seconds) {
     this.#options.heartbeat = seconds;
-    this.#current?.session.setHeartbeat(seconds, this.#clock.now());
+    for (const link of [this.#current, this.#candidate]) link?.session.setHeartbeat(seconds, this.#clock.now());
     this.#pump();
   }
 

@@ -30,6 +30,7 @@ export const SDK = "js/1.0.0";
  *   first, and again with the close code when the server wants another. A fixed token that is refused stops the client
  * @property {(push: import("./codec.js").Push) => unknown} onPush called once for each push; acked when its promise
  *   resolved. Throw `DropPush` to refuse one for good
+ * @property {number} [handlerTries] this failure of `onPush` ends a push as `dropped`; 3 by default
  * @property {(id: string) => void} [onRecall] take this notification away
  * @property {(status: Status) => void} [onStatus]
  * @property {(stop: {code: number | null, reason: string}) => void} [onStop] the server ordered to stop; `start()` tries again
@@ -76,6 +77,7 @@ export function withDefaults(options) {
     state: options.state ?? "foreground",
     clock: options.clock ?? SYSTEM_CLOCK,
     random: options.random ?? Math.random,
+    handlerTries: options.handlerTries ?? 3,
     store: options.store ?? defaultStore(),
     limits: { ...DEFAULT_LIMITS, ...options.limits },
   };

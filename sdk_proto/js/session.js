@@ -30,6 +30,8 @@ export class Session {
   /** @type {"dialling" | "greeting" | "live" | "over"} */
   #state = State.DIALLING;
   #hello;
+  /** The hello as it was sent. */
+  #greeting;
   #seen;
   #acks;
   #limits;
@@ -49,6 +51,7 @@ export class Session {
    */
   constructor({ hello, seen, acks, limits = DEFAULT_LIMITS, now }) {
     this.#hello = hello;
+    this.#greeting = hello;
     this.#seen = seen;
     this.#acks = acks;
     this.#limits = limits;
@@ -70,6 +73,7 @@ export class Session {
     if (this.#state !== State.DIALLING) return;
     this.#state = State.GREETING;
     this.#deadline = now + this.#limits.welcomeMs;
+    this.#greeting = this.#hello;
     this.#outgoing.push({ type: "hello", ...this.#hello });
   }
 
@@ -121,12 +125,13 @@ export class Session {
     this.#heartbeat.pingSent(now);
   }
 
-  /** Wish another interval between pings; the server hears of it at once. @param {number} seconds */
+  /** Wish another interval between pings; the server hears of it at once, or once it said welcome. @param {number} seconds */
   setHeartbeat(seconds, now) {
+    this.#hello = { ...this.#hello, heartbeat: seconds };
     if (this.#state === State.LIVE && this.#heartbeat.wish(seconds)) this.ping(now);
   }
 
-  /** Tell the server that the application went to the foreground or background. @param {"foreground" | "background"} app */
+  /** Tell the server, now or once it said welcome, that the application went to the foreground or background. @param {"foreground" | "background"} app */
   setState(app) {
     this.#hello = { ...this.#hello, state: app };
     if (this.#state === State.LIVE) this.#outgoing.push({ type: "state", app });
@@ -157,8 +162,11 @@ export class Session {
     this.#state = State.LIVE;
     this.#maxFrame = frame.max_frame;
     this.#heartbeat = new Heartbeat(frame.heartbeat, this.#limits.pongMs, now);
-    this.#acks.reopen(now);
+    this.#acks.reopen(frame.window, now);
     this.flush();
+    // What the application changed while hello was on its way.
+    if (this.#hello.state !== this.#greeting.state) this.setState(this.#hello.state);
+    if (this.#hello.heartbeat !== this.#greeting.heartbeat) this.setHeartbeat(this.#hello.heartbeat, now);
     return frame;
   }
 

@@ -30,17 +30,17 @@ test("a report is sent again on the next connection until a pong confirmed it", 
   acks.add("1", "displayed", 0);
   acks.add("2", "received", 0);
   acks.take();
-  acks.reopen(10);
+  acks.reopen(32, 10);
   assert.equal(acks.dueAt, 10, "at once");
   assert.deepEqual(acks.take(), [{ type: "ack", ids: ["1"], status: "displayed" }]);
   const mark = acks.mark;
   acks.add("3", "clicked", 20);
   acks.take();
   acks.confirm(mark);
-  acks.reopen(30);
+  acks.reopen(32, 30);
   assert.deepEqual(acks.take(), [{ type: "ack", ids: ["3"], status: "clicked" }]);
   acks.confirm(acks.mark);
-  acks.reopen(40);
+  acks.reopen(32, 40);
   assert.equal(acks.dueAt, null);
 });
 
@@ -49,4 +49,13 @@ test("without a connection the oldest give way and are counted", () => {
   for (let id = 1; id <= 4_100; id += 1) acks.add(String(id), "clicked", 0);
   assert.equal(acks.dropped, 4);
   assert.equal(acks.take()[0].ids[0], "5");
+});
+
+test("a batch waits for no more than half of the window, which is when the server goes on", () => {
+  const acks = new Acks();
+  acks.reopen(32, 0);
+  for (let id = 1; id < 16; id += 1) acks.add(String(id), "received", 10);
+  assert.equal(acks.dueAt, 60);
+  acks.add("16", "received", 12);
+  assert.equal(acks.dueAt, 12);
 });

@@ -144,6 +144,22 @@ describe("pushes", () => {
     assert.deepEqual(it.socket.frames("ack"), [{ ids: ["1"], status: "received" }]);
   });
 
+  test("the third failure of a handler ends the push as dropped", async () => {
+    const it = device({
+      onPush: () => {
+        throw new Error("never");
+      },
+    });
+    await it.online();
+    for (let time = 1; time <= 3; time += 1) {
+      assert.deepEqual(it.socket.frames("ack"), []);
+      await it.say(push("1", { again: time > 1 }));
+      await it.clock.advance(60);
+    }
+    assert.deepEqual(it.socket.frames("ack"), [{ ids: ["1"], status: "dropped" }]);
+    assert.equal(it.errors.length, 3);
+  });
+
   test("a push that the application refuses for good is acked as dropped and does not come back", async () => {
     const it = device({
       onPush: () => {

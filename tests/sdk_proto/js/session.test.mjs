@@ -174,6 +174,16 @@ describe("what does not belong", () => {
   });
 });
 
+test("what changed while hello was on its way is told after the welcome", () => {
+  const it = session();
+  it.opened(0);
+  it.setState("background");
+  it.setHeartbeat(100, 1);
+  assert.deepEqual(sent(it), [{ hello: HELLO }]);
+  receive(it, 2, welcome());
+  assert.deepEqual(sent(it), [{ state: { app: "background" } }, { ping: { next: 100 } }]);
+});
+
 test("acks of a long offline time go out in messages that the server takes", () => {
   const acks = new Acks();
   for (let id = 0; id < 4_000; id += 1) acks.add(String(7302000000000000000n + BigInt(id)), "clicked", 0);
