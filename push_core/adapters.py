@@ -79,11 +79,15 @@ class Ports:
     async def close(self) -> None:
         """Close all, each even if another one fails; those that others report to last."""
         async with AsyncExitStack() as stack:
-            for port in (self.metrics, self.trail, self.messages, self.devices, self.control.control):
-                stack.push_async_callback(port.close)
+            stack.push_async_callback(self.metrics.close)
+            stack.push_async_callback(self.trail.close)
+            stack.push_async_callback(self.messages.close)
+            stack.push_async_callback(self.devices.close)
+            stack.push_async_callback(self.control.control.close)
             stack.push_async_callback(self.control.stop)
-            for port in (self.presence, self.claims, self.queues):
-                stack.push_async_callback(port.close)
+            stack.push_async_callback(self.presence.close)
+            stack.push_async_callback(self.claims.close)
+            stack.push_async_callback(self.queues.close)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +228,6 @@ async def open_ports(settings: StoreSettings, *, clock: Clock, data: Path | None
         opened.push_async_callback(devices.close)
         control = await CONTROL.pick(settings.devices, given)
         opened.push_async_callback(control.close)
-        if data is not None:
-            data.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, before anything is served
         watch = ControlWatch(control, data / "control.json" if data is not None else None)
         opened.push_async_callback(watch.stop)
         await watch.start()

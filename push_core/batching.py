@@ -133,8 +133,10 @@ class Batcher(Generic[T, R]):
             results = [error] * len(batch)
         except asyncio.CancelledError:
             results = [Unavailable(f"{self._name} was cancelled")] * len(batch)
-            _settle(batch, results)
-            raise
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # we are; else something within `work` was: an error like others
+                _settle(batch, results)
+                raise
         except Exception as error:  # noqa: BLE001 - the edge: an unforeseen error must reach every waiter, or they wait for ever
             results = [error] * len(batch)
         _settle(batch, results)

@@ -13,6 +13,7 @@ and, for a mistyped key, the nearest name. `docs/config.md` is made from the sam
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -104,8 +105,12 @@ def load(
         key = variable.removeprefix(prefix).lower()
         if key not in fields:
             raise ConfigError(f"environment: {variable} is not a setting{_nearest(key, fields)}")
-        values[key] = _checked(_parse(text, hints[key], variable), hints[key], fields[key], f"environment: {variable}")
+        values[key] = _checked(
+            _parse(text, hints[key], fields[key], variable), hints[key], fields[key], f"environment: {variable}"
+        )
     for key, value in (overrides or {}).items():
+        if key not in fields:
+            raise ConfigError(f"option {key} is not a setting{_nearest(key, fields)}")
         if value is not None:
             values[key] = _checked(value, hints[key], fields[key], f"option {key}")
     return cls(**values)
@@ -146,7 +151,7 @@ def _bare(hint: Any) -> tuple[Any, bool]:
     return hint, False
 
 
-def _parse(text: str, hint: Any, variable: str) -> Any:
+def _parse(text: str, hint: Any, field: "dataclasses.Field[Any]", variable: str) -> Any:
     bare, _ = _bare(hint)
     try:
         if bare is bool:
@@ -156,7 +161,7 @@ def _parse(text: str, hint: Any, variable: str) -> Any:
         if bare in (int, float):
             return bare(text)
     except ValueError:
-        raise ConfigError(f"environment: {variable} must be {_type_name(hint)}, got {text!r}") from None
+        raise ConfigError(f"environment: {variable} must be {_type_name(hint)}{_got(text, field)}") from None
     origin = typing.get_origin(bare)
     if origin is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
@@ -172,34 +177,42 @@ def _parse(text: str, hint: Any, variable: str) -> Any:
 def _checked(value: Any, hint: Any, field: "dataclasses.Field[Any]", where: str) -> Any:
     bare, _ = _bare(hint)
     origin = typing.get_origin(bare)
-    wrong = ConfigError(
-        f"{where} must be {_type_name(hint)}, got {value!r}"
-        if not field.metadata["secret"]
-        else f"{where} must be {_type_name(hint)}"
-    )
+    got = _got(value, field)
+    wrong = ConfigError(f"{where} must be {_type_name(hint)}{got}")
     if origin is tuple:
-        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise wrong
         return tuple(value)
     if origin is dict:
         if not isinstance(value, Mapping):
             raise wrong
-        return {str(key): tuple([item] if isinstance(item, str) else item) for key, item in value.items()}
+        lists = {str(key): [items] if isinstance(items, str) else items for key, items in value.items()}
+        if not all(
+            isinstance(items, list | tuple) and all(isinstance(item, str) for item in items) for items in lists.values()
+        ):
+            raise wrong
+        return {key: tuple(items) for key, items in lists.items()}
     if bare is Path and isinstance(value, str | Path):
         return Path(value)
     if bare is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, bare) or (bare is int and isinstance(value, bool)):
         raise wrong
+    if bare is float and not math.isfinite(value):
+        raise wrong
     low, high = field.metadata["at_least"], field.metadata["at_most"]
     if low is not None and value < low:
-        raise ConfigError(f"{where} must be at least {low}, got {value!r}")
+        raise ConfigError(f"{where} must be at least {low}{got}")
     if high is not None and value > high:
-        raise ConfigError(f"{where} must be at most {high}, got {value!r}")
+        raise ConfigError(f"{where} must be at most {high}{got}")
     choices = field.metadata["choices"]
     if choices and value not in choices:
-        raise ConfigError(f"{where} must be one of {', '.join(choices)}, got {value!r}{_nearest(str(value), choices)}")
+        raise ConfigError(f"{where} must be one of {', '.join(choices)}{got}{_nearest(str(value), choices)}")
     return value
+
+
+def _got(value: Any, field: "dataclasses.Field[Any]") -> str:
+    return "" if field.metadata["secret"] else f", got {value!r}"
 
 
 def _type_name(hint: Any) -> str:

@@ -1,6 +1,7 @@
 """Background tasks with an owner: named, supervised, ended in order. No request ever owns one (rule 8)."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -11,6 +12,8 @@ from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 
 log = structlog.get_logger(__name__)
+
+_MAX_PAUSE_S = 5.0
 
 
 class Crew:
@@ -51,21 +54,34 @@ class Crew:
         task.add_done_callback(self._tasks.discard)
 
     async def _forever(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
-        backoff = Backoff(base_s=0.1, max_s=5.0)
+        backoff = Backoff(base_s=0.1, max_s=_MAX_PAUSE_S)
         while True:
-            try:
-                await loop()
-                backoff.reset()
-            except Exception as error:  # noqa: BLE001 - the supervised edge: a loop that dies silently is the worst fault of all
-                self._failed(name, error)
-                await asyncio.sleep(backoff.next_s())
+            began = time.monotonic()
+            failed = await self._guarded(name, loop)
+            if not failed or time.monotonic() - began > _MAX_PAUSE_S:
+                backoff.reset()  # it ran well for a while: this failure has nothing to do with the last
+            # A turn of the event loop at least: a loop that returns without waiting must not keep all others out.
+            await asyncio.sleep(backoff.next_s() if failed else 0)
 
     async def _once(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001 - as above
-            self._failed(name, error)
+        await self._guarded(name, lambda: work)
 
-    def _failed(self, name: str, error: Exception) -> None:
+    async def _guarded(self, name: str, work: Callable[[], Awaitable[None]]) -> bool:
+        """Whether it failed."""
+        try:
+            await work()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Something that it waited for was cancelled, not we: only `stop` ends a kept loop.
+            self._failed(name, error)
+            return True
+        except Exception as error:  # noqa: BLE001 - the supervised edge: a loop that dies silently is the worst fault of all
+            self._failed(name, error)
+            return True
+        return False
+
+    def _failed(self, name: str, error: BaseException) -> None:
         self._metrics.count(Metric.TASK_ERRORS, task=f"{self._name}.{name}")
         log.error("background task failed", task=f"{self._name}.{name}", exc_info=error)
