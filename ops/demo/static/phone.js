@@ -121,7 +121,7 @@ export class Phone {
       ),
       push.title ? element("h3", {}, push.title) : null,
       push.body ? element("p", { className: "push-body" }, push.body) : null,
-      push.data ? element("pre", { className: "push-data mono", tabIndex: 0 }, JSON.stringify(push.data, null, 1)) : null,
+      push.data ? element("pre", { className: "push-data mono", tabIndex: 0 }, formatData(push.data)) : null,
       element("div", { className: "push-foot" }, copyableId(push.id), element("span", { className: "reports" }, button("displayed", "Displayed"), button("clicked", "Clicked"))),
     );
     this.#cards.set(push.id, { card, notification });
@@ -164,4 +164,11 @@ export class Phone {
     if (this.#retryAt === null) return;
     setText(byId("connection-state"), `Reconnecting in ${formatAge(this.#retryAt - Date.now() + 999)}`);
   }
+}
+
+/** A line a field: short, and nothing is left out. */
+function formatData(data) {
+  return Object.entries(data)
+    .map(([name, value]) => `${JSON.stringify(name)}: ${JSON.stringify(value)}`)
+    .join("\n");
 }
