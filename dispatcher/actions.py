@@ -1,0 +1,55 @@
+"""Carries a settlement out, in the order that a crash forgives: rows with a time, then the moves of deliveries, then vendors' queues, then pokes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dispatcher.delivery import Delivery
+from dispatcher.fallback.jobs import job_of, publish_jobs
+from dispatcher.ledger import Ledger
+from dispatcher.pokes import Poker
+from dispatcher.settle import Settlement, later
+from push_core.clock import Clock
+from push_core.messages.port import Applied, Messages, Task
+from push_core.queues.port import Queues
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    messages: Messages
+    queues: Queues
+    ledger: Ledger
+    poker: Poker
+    clock: Clock
+
+    async def carry_out(self, settlement: Settlement) -> list[Applied]:
+        """What became of the settlement's changes. Raises Unavailable: to be carried out again."""
+        if settlement.later:
+            await self.messages.put_later(settlement.later)
+        if not settlement.changes:
+            return []
+        traces = {delivery.envelope.id: delivery.envelope.traceparent for delivery in settlement.stored}
+        applied = await self.ledger.apply(settlement.changes, traces=traces)
+        jobs = [
+            job_of(wish.delivery.envelope, wish.delivery.device, (wish.channel, wish.token))
+            for index, wish in settlement.wishes.items()
+            if applied[index] is Applied.MADE
+        ]
+        if jobs:
+            await publish_jobs(self.queues, jobs)  # refused ones are taken up by their later row
+        if settlement.stored:
+            await self.poke(settlement.stored)
+        return applied
+
+    async def poke(self, stored: Sequence[Delivery]) -> None:
+        """Tell the gateways of devices that are connected now that something waits for them."""
+        not_told = await self.poker.poke(delivery.key for delivery in stored)
+        if not_told:
+            # A connected device whose gateway does not know of the row would wait until it reconnects.
+            now = self.clock.wall_ms()
+            await self.messages.put_later(
+                [
+                    later(delivery, Task.REPUBLISH, now + delivery.envelope.ack_timeout_ms)
+                    for delivery in stored
+                    if delivery.key in not_told
+                ]
+            )

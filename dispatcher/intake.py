@@ -1,0 +1,163 @@
+"""Takes batches from queues and sees each to its end: handled and acked, given back after a pause, or split until the poison is found.
+
+Nothing is lost and nothing spins: a batch that meets a store that is down keeps its place among those under way while it pauses, so that
+an outage slows the taking itself. Knows nothing of what is in a batch.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+import structlog
+
+from dispatcher.publisher import join
+from push_core.backoff import Backoff
+from push_core.envelope import split_batch
+from push_core.errors import Unavailable
+from push_core.metrics.catalogue import Metric
+from push_core.metrics.port import Metrics
+from push_core.queues.port import Consumer, ConsumerClosed, Queues, Source, Taken
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class Work(Protocol[T]):
+    """What is done with the items of one kind of queue."""
+
+    def decode(self, body: bytes) -> list[T]:
+        """Raises msgspec.DecodeError."""
+        ...
+
+    async def handle(self, items: Sequence[T], *, redelivered: bool) -> None:
+        """Returns when all are settled. Raises Unavailable when they must be handled again."""
+        ...
+
+    async def bury(self, raw: bytes, item: T | None) -> None:
+        """An item that can't be handled is about to be parked: end what hangs on it. `item` None: not even readable."""
+        ...
+
+
+class Intake(Generic[T]):
+    def __init__(
+        self,
+        name: str,
+        queues: Queues,
+        sources: Sequence[Source],
+        work: Work[T],
+        metrics: Metrics,
+        *,
+        parallel: int,
+        pause_max_s: float,
+        poison_tries: int,
+    ) -> None:
+        self._name = name
+        self._queues = queues
+        self._sources = sources
+        self._work = work
+        self._metrics = metrics
+        self._poison_tries = poison_tries
+        self._room = asyncio.Semaphore(parallel)
+        self._backoff = Backoff(base_s=0.1, max_s=pause_max_s)
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._consumer: Consumer | None = None
+
+    async def run(self) -> None:
+        """Take until `stop`. Raises Unavailable when the queues are down: to be started again."""
+        consumer = self._consumer = await self._queues.consume(self._sources)
+        try:
+            while True:
+                await self._room.acquire()
+                try:
+                    taken = await consumer.take()
+                except BaseException as error:
+                    self._room.release()
+                    if isinstance(error, ConsumerClosed):
+                        raise Unavailable("the consumer was closed") from None
+                    raise
+                self._metrics.count(Metric.DI_BATCHES, queue=taken.queue)
+                task = asyncio.get_running_loop().create_task(self._one(consumer, taken), name=f"{self._name} batch")
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+        except asyncio.CancelledError:
+            raise  # `stop` closes the consumer once what is under way has ended
+        except BaseException:
+            await consumer.close()
+            raise
+
+    async def stop(self, grace_s: float) -> None:
+        """After `run` was cancelled: wait for what is under way, then give back the rest."""
+        if self._under_way and grace_s > 0:
+            await asyncio.wait(set(self._under_way), timeout=grace_s)
+        for task in set(self._under_way):
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        if self._consumer is not None:
+            await self._consumer.close()
+            self._consumer = None
+
+    async def _one(self, consumer: Consumer, taken: Taken) -> None:
+        try:
+            try:
+                await self.settle(taken)
+            except Unavailable as error:
+                log.warning("batch is given back", queue=taken.queue, tries=taken.tries, error=str(error))
+                await asyncio.sleep(self._backoff.next_s())
+                await consumer.give_back([taken.tag])
+            except Exception:  # the edge of a batch: a fault of ours must not lose it, and the loop must live
+                log.exception("batch failed", queue=taken.queue, tries=taken.tries)
+                self._metrics.count(Metric.TASK_ERRORS, task=self._name)
+                await asyncio.sleep(self._backoff.next_s())
+                await consumer.give_back([taken.tag])
+            else:
+                self._backoff.reset()
+                await consumer.ack([taken.tag])
+        finally:
+            self._room.release()
+
+    async def settle(self, taken: Taken) -> None:
+        """Handle one batch. Raises what `Work.handle` raises, except for items that failed alone and again: those are parked."""
+        try:
+            items = self._work.decode(taken.body)
+        except msgspec.DecodeError:
+            await self._apart(taken)
+            return
+        if taken.tries >= self._poison_tries:
+            await self._apart(taken)
+        else:
+            await self._work.handle(items, redelivered=taken.redelivered)
+
+    async def _apart(self, taken: Taken) -> None:
+        try:
+            raws = split_batch(taken.body)
+        except msgspec.DecodeError as error:
+            await self._park(taken.queue, taken.body, b"", None, error)
+            return
+        results = await asyncio.gather(*(self._alone(taken, raw) for raw in raws), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _alone(self, taken: Taken, raw: bytes) -> None:
+        body = join([raw])
+        try:
+            items = self._work.decode(body)
+        except msgspec.DecodeError as error:
+            await self._park(taken.queue, body, raw, None, error)
+            return
+        try:
+            await self._work.handle(items, redelivered=taken.redelivered)
+        except Unavailable:
+            raise
+        except Exception as error:  # poison is whatever fails alone, for a reason that nobody foresaw
+            if taken.tries < self._poison_tries:
+                raise
+            log.exception("poison", queue=taken.queue)
+            await self._park(taken.queue, body, raw, items[0], error)
+
+    async def _park(self, queue: str, body: bytes, raw: bytes, item: T | None, error: Exception) -> None:
+        # Parked first: ending the deliveries would be the last trace of the item if we died between the two.
+        await self._queues.park(queue, body, f"{type(error).__name__}: {error}"[:500])
+        self._metrics.count(Metric.DI_POISON)
+        await self._work.bury(raw, item)

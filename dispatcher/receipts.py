@@ -1,0 +1,132 @@
+"""Receipts of gateways into the store: the service that dispatchers serve for their zone. Reports of many gateways are handled together;
+each returns when its receipts are in the store, so that a gateway may forget them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from dispatcher.actions import Actions
+from dispatcher.ledger import Ledger
+from dispatcher.receipt_policy import TOLD, UNACKED, told, unacked
+from dispatcher.settings import DispatcherSettings
+from dispatcher.settle import Settlement
+from dispatcher.vendor_routes import NOBODY, VendorRoutes
+from push_core.batching import Batcher
+from push_core.clock import Clock
+from push_core.lifecycle import OPEN
+from push_core.messages.port import Applied, Change, Messages
+from push_core.metrics.catalogue import Metric
+from push_core.metrics.port import Metrics
+from push_core.models import Channels
+from push_core.rpc.port import Receipt, ReceiptKind
+
+log = structlog.get_logger(__name__)
+
+
+class Receipts:
+    """`ReceiptsService`. Raises Unavailable when receipts must be sent again: the store did not take them, or too many wait."""
+
+    def __init__(
+        self,
+        messages: Messages,
+        ledger: Ledger,
+        actions: Actions,
+        routes: VendorRoutes,
+        metrics: Metrics,
+        settings: DispatcherSettings,
+        clock: Clock,
+    ) -> None:
+        self._messages = messages
+        self._ledger = ledger
+        self._actions = actions
+        self._routes = routes
+        self._metrics = metrics
+        self._net_ms = int(settings.vendor_net_s * 1_000)
+        self._clock = clock
+        self._batcher: Batcher[Sequence[Receipt], None] = Batcher(
+            self._work, largest=settings.receipts_batch, bound=settings.receipts_bound, parallel=2, name="receipts"
+        )
+
+    async def report(self, receipts: Sequence[Receipt]) -> None:
+        if receipts:
+            await self._batcher.submit(receipts)
+
+    async def close(self) -> None:
+        await self._batcher.close()
+
+    async def _work(self, reports: Sequence[Sequence[Receipt]]) -> list[None]:
+        receipts = [receipt for report in reports for receipt in report] if len(reports) > 1 else reports[0]
+        acks: list[Change] = []
+        changes: list[Change] = []
+        # A write of what waited in an inbox must not hide that a vendor has it: only the store knows.
+        ask: list[Receipt] = []
+        shown: list[tuple[str, str, int]] = []
+        for receipt in receipts:
+            kind = receipt.kind
+            if kind is ReceiptKind.RECALL_SHOWN:
+                shown.append((receipt.app, receipt.device, receipt.id))
+            elif kind in UNACKED or (kind is ReceiptKind.WRITTEN and receipt.stored):
+                ask.append(receipt)
+            elif kind is ReceiptKind.RECEIVED and not receipt.stored:
+                acks.append(told(receipt))
+            else:
+                changes.append(told(receipt))
+        # Acks before misses: a miss of what was acked in the same report changes nothing then.
+        for told_changes in (acks, changes):
+            if told_changes:
+                self._count(await self._ledger.apply(told_changes))
+        if ask:
+            await self._ask(ask)
+        if shown:
+            await self._messages.recalls_shown(shown)
+            self._metrics.count(Metric.DI_RECEIPTS, len(shown), applied="recall_shown")
+        return [None] * len(reports)
+
+    async def _ask(self, receipts: Sequence[Receipt]) -> None:
+        standings = await self._messages.standings([(one.id, one.app, one.device) for one in receipts])
+        written: list[Change] = []
+        missed = []
+        foreign = repeats = 0
+        for receipt, standing in zip(receipts, standings, strict=True):
+            if standing is None:
+                foreign += 1
+            elif standing.state not in OPEN or standing.recalled:
+                repeats += 1
+            elif receipt.kind in TOLD:
+                if not standing.vendor:
+                    written.append(told(receipt))
+            else:
+                missed.append((receipt, standing))
+        self._metrics.count(Metric.DI_RECEIPTS, foreign, applied=Applied.FOREIGN.value)
+        self._metrics.count(Metric.DI_RECEIPTS, repeats, applied=Applied.REPEAT.value)
+        self._count(await self._ledger.apply(written))
+        if not missed:
+            return
+        ids = list({receipt.id for receipt, _ in missed})
+        envelopes = dict(zip(ids, await self._messages.envelopes(ids), strict=True))
+        asked = list(
+            {
+                (receipt.app, receipt.device)
+                for receipt, standing in missed
+                if not standing.vendor
+                and (envelope := envelopes[receipt.id]) is not None
+                and envelope.channels is Channels.AUTO
+                and not envelope.live_only
+            }
+        )
+        reaches = dict(zip(asked, await self._routes.of(asked), strict=True))
+        settlement = Settlement()
+        now = self._clock.wall_ms()
+        for receipt, standing in missed:
+            envelope = envelopes[receipt.id]
+            if envelope is None:
+                log.error("a delivery without its message", id=receipt.id, app=receipt.app)
+                continue
+            route = reaches.get((receipt.app, receipt.device), NOBODY).first()
+            unacked(receipt, envelope, standing, route, settlement, now=now, net_ms=self._net_ms)
+        self._count(await self._actions.carry_out(settlement))
+
+    def _count(self, applied: Iterable[Applied]) -> None:
+        for what, n in Counter(applied).items():
+            self._metrics.count(Metric.DI_RECEIPTS, n, applied=what.value)
