@@ -1,0 +1,194 @@
+"""The parts of a dispatcher put together, without a loop running: what the program's loops step, and what tests step by hand."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dispatcher.actions import Actions
+from dispatcher.envelopes import EnvelopeWork, sources
+from dispatcher.fallback.breaker import Breaker
+from dispatcher.fallback.channels import check_names
+from dispatcher.fallback.due import FallbackDue
+from dispatcher.fallback.jobs import VendorJob
+from dispatcher.fallback.port import Channel
+from dispatcher.fallback.token_guard import TokenGuard
+from dispatcher.fallback.worker import VendorWorker
+from dispatcher.intake import Intake
+from dispatcher.later import Expiry, LaterPoller
+from dispatcher.ledger import Ledger
+from dispatcher.node_client import NodeClients
+from dispatcher.pipeline import Pipeline
+from dispatcher.pokes import Poker
+from dispatcher.receipts import Receipts
+from dispatcher.relay import Relay
+from dispatcher.republish import Gaps, Republisher
+from dispatcher.sent import NodeWatch, Sent
+from dispatcher.settings import DispatcherSettings
+from dispatcher.sweep import Sweep
+from dispatcher.vendor_routes import VendorRoutes
+from push_core.adapters import Ports
+from push_core.clock import Clock
+from push_core.envelope import Envelope, vendor_queue_name
+from push_core.messages.port import Task
+from push_core.queues.port import Source
+from push_core.rpc.port import Peers
+from push_core.tasks import Crew
+
+
+@dataclass(slots=True)
+class Parts:
+    ledger: Ledger
+    nodes: NodeClients
+    routes: VendorRoutes
+    pipeline: Pipeline
+    intake: Intake[Envelope]
+    receipts: Receipts
+    node_watch: NodeWatch
+    relay: Relay
+    later: LaterPoller
+    sweep: Sweep
+    workers: list[VendorWorker]
+    vendor_intakes: list[Intake[VendorJob]]
+
+
+def build(
+    settings: DispatcherSettings, ports: Ports, clock: Clock, peers: Peers, crew: Crew, channels: Sequence[Channel]
+) -> Parts:
+    """`channels` are those that this process calls; `settings.vendor_channels` are those on offer, wherever they are called.
+    Raises ConfigError for a channel that does not exist."""
+    check_names(settings.vendor_channels)
+    messages, queues, trail, metrics = ports.messages, ports.queues, ports.trail, ports.metrics
+    ledger = Ledger(
+        messages,
+        trail,
+        metrics,
+        clock.wall_ms,
+        parallel=settings.apply_parallel,
+        bound=settings.apply_bound,
+    )
+    poker = Poker(ports.presence, peers, settings.call_timeout_s)
+    actions = Actions(messages, queues, ledger, poker, clock)
+    nodes = NodeClients(peers, settings, clock, metrics)
+    routes = VendorRoutes(
+        ports.devices,
+        settings.vendor_channels,
+        ttl_s=settings.device_cache_s,
+        size=settings.device_cache,
+        monotonic=clock.monotonic,
+    )
+    sent = Sent(settings.sent_memory_s, settings.sent_memory, clock.monotonic)
+    pipeline = Pipeline(
+        messages=messages,
+        devices=ports.devices,
+        presence=ports.presence,
+        trail=trail,
+        metrics=metrics,
+        actions=actions,
+        nodes=nodes,
+        poker=poker,
+        routes=routes,
+        sent=sent,
+        crew=crew,
+        settings=settings,
+        clock=clock,
+    )
+    republisher = Republisher(
+        messages,
+        queues,
+        actions,
+        trail,
+        metrics,
+        clock,
+        rate=settings.relay_rate,
+        gaps=Gaps(int(settings.relay_gap_s * 1_000), int(settings.relay_max_gap_s * 1_000)),
+    )
+    fallback = FallbackDue(
+        messages,
+        queues,
+        routes,
+        ledger,
+        trail,
+        clock,
+        net_s=settings.vendor_net_s,
+        most_tries=settings.vendor_tries,
+    )
+    breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
+    guard = TokenGuard()
+    holder = f"dispatcher-{uuid.uuid4().hex}"
+    workers = [
+        VendorWorker(
+            channel=channel,
+            messages=messages,
+            claims=ports.claims,
+            queues=queues,
+            routes=routes,
+            ledger=ledger,
+            trail=trail,
+            metrics=metrics,
+            breaker=breaker,
+            guard=guard,
+            settings=settings,
+            clock=clock,
+            holder=holder,
+        )
+        for channel in channels
+    ]
+    return Parts(
+        ledger=ledger,
+        nodes=nodes,
+        routes=routes,
+        pipeline=pipeline,
+        intake=Intake(
+            "intake",
+            queues,
+            sources(settings),
+            EnvelopeWork(pipeline, messages, ledger, clock),
+            metrics,
+            parallel=settings.batches_in_flight,
+            pause_max_s=settings.pause_max_s,
+            poison_tries=settings.poison_tries,
+        ),
+        receipts=Receipts(messages, ledger, actions, routes, metrics, settings, clock),
+        node_watch=NodeWatch(sent, ports.presence, messages, queues, nodes, metrics),
+        relay=Relay(
+            messages,
+            queues,
+            clock,
+            lags_s=(settings.relay_first_s, settings.relay_second_s, settings.relay_third_s),
+            gap_s=settings.relay_gap_s,
+            page=settings.relay_page,
+        ),
+        later=LaterPoller(
+            messages,
+            clock,
+            {
+                Task.REPUBLISH: republisher.due,
+                Task.FALLBACK: fallback.due,
+                Task.EXPIRE: Expiry(messages, ledger, clock).due,
+            },
+            hold_s=settings.later_hold_s,
+            limit=settings.later_batch,
+        ),
+        sweep=Sweep(
+            messages,
+            ports.presence,
+            ledger,
+            clock,
+            batch=settings.sweep_batch,
+            retention_s=settings.retention_s,
+        ),
+        workers=workers,
+        vendor_intakes=[
+            Intake(
+                f"vendor {worker.channel.name}",
+                queues,
+                [Source(vendor_queue_name(worker.channel.name), prefetch=settings.vendor_parallel)],
+                worker,
+                metrics,
+                parallel=settings.vendor_parallel,
+                pause_max_s=settings.pause_max_s,
+                poison_tries=settings.poison_tries,
+            )
+            for worker in workers
+        ],
+    )
