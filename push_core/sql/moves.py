@@ -75,15 +75,21 @@ def _plain(changes: Sequence[Change]) -> bool:
 
 
 def _runs(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
-    """Cut where a delivery comes up again, so that within a run the order of changes to different deliveries is all that is left."""
+    """Cut into runs that may be made at once: each delivery comes up once, and for each device what leaves its inbox comes before
+    what enters it (which is how a run is written)."""
     start = 0
     seen: set[tuple[int, str]] = set()
+    entered: set[tuple[str, str]] = set()
     for index, change in enumerate(changes):
-        key = (change.id, change.device)
-        if key in seen:
+        key, device = (change.id, change.device), (change.app, change.device)
+        if key in seen or (device in entered and change.to not in OPEN):
             yield changes[start:index]
-            start, seen = index, set()
+            start = index
+            seen.clear()
+            entered.clear()
         seen.add(key)
+        if change.inbox is not None:
+            entered.add(device)
     if start < len(changes):
         yield changes[start:]
 

@@ -1,0 +1,111 @@
+"""What the contract tests of the message store say short: messages, changes, and a store that remembers the hour."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from push_core.envelope import Envelope
+from push_core.ids import make_id
+from push_core.lifecycle import Reason, State
+from push_core.messages.port import Applied, Change, Commit, InboxAsk, InboxRow, Messages, MessageView, NewMessage
+from push_core.messages.sql import SqlMessages
+from push_core.models import Channels, Kind, Priority
+
+NOW = 1_790_000_000_000
+HOUR = 3_600_000
+APP = "courier"
+OTHER = "customer"
+
+
+def message_id(n: int, at: int = NOW) -> int:
+    return make_id(at + n // 128, 7, 3, n % 128)
+
+
+def envelope(n: int, *devices: str, app: str = APP, at: int = NOW, **fields: Any) -> Envelope:
+    """The n-th message: a higher n has a higher id."""
+    known: dict[str, Any] = {
+        "id": message_id(n, at),
+        "app": app,
+        "devices": list(devices),
+        "alias": None,
+        "push": f'{{"id":"{n}"}}'.encode(),
+        "kind": Kind.NOTIFICATION,
+        "priority": Priority.NORMAL,
+        "channels": Channels.AUTO,
+        "collapse": None,
+        "sent": at,
+        "expires": at + HOUR,
+        "ack_timeout_ms": 10_000,
+        "live_only": False,
+        "vendor": None,
+        "traceparent": "",
+    }
+    return Envelope(**{**known, **fields})
+
+
+def new(n: int, *devices: str, key: str | None = None, digest: bytes = b"meaning", **fields: Any) -> NewMessage:
+    return NewMessage(envelope=envelope(n, *devices, **fields), idempotency_key=key, digest=digest)
+
+
+def row(of: Envelope, *, again: bool = False, via_vendor: bool = False) -> InboxRow:
+    return InboxRow(
+        id=of.id,
+        priority=of.priority.order,
+        expires=of.expires,
+        push=of.push,
+        ack_timeout_ms=of.ack_timeout_ms,
+        again=again,
+        via_vendor=via_vendor,
+    )
+
+
+def waits(of: Envelope, device: str, *, again: bool = False, via_vendor: bool = False, **fields: Any) -> Change:
+    change = Change(
+        id=of.id,
+        app=of.app,
+        device=device,
+        to=State.WAITING,
+        at=NOW + 10,
+        reason=Reason.OFFLINE,
+        inbox=row(of, again=again, via_vendor=via_vendor),
+        collapse=of.collapse,
+    )
+    return msgspec.structs.replace(change, **fields)
+
+
+def moves(of: Envelope, device: str, to: State, **fields: Any) -> Change:
+    return msgspec.structs.replace(Change(id=of.id, app=of.app, device=device, to=to, at=NOW + 20), **fields)
+
+
+class MessagesContract:
+    """A store to test, and questions that the tests ask all the time."""
+
+    @pytest.fixture
+    async def store(self, dsn: str) -> AsyncIterator[Messages]:
+        store = await SqlMessages.open(dsn)
+        yield store
+        await store.close()
+
+    async def accept(self, store: Messages, *messages: NewMessage) -> list[Envelope]:
+        answers = await store.commit(messages, now=NOW)
+        assert [answer.outcome for answer in answers] == [Commit.DONE] * len(messages)
+        return [item.envelope for item in messages]
+
+    async def apply(self, store: Messages, *changes: Change) -> list[Applied]:
+        return (await store.apply(changes, now=NOW + 30)).applied
+
+    async def view(self, store: Messages, of: Envelope, **page: Any) -> MessageView:
+        (view,) = await store.get([(of.app, of.id)], **page)
+        assert view is not None
+        return view
+
+    async def state(self, store: Messages, of: Envelope, device: str) -> State:
+        (standing,) = await store.standings([(of.id, of.app, device)])
+        assert standing is not None
+        return standing.state
+
+    async def inbox_ids(self, store: Messages, device: str, *, app: str = APP, now: int = NOW) -> list[int]:
+        (page,) = await store.inbox([InboxAsk(app, device, 2_000)], now=now)
+        return [item.id for item in page.rows]
