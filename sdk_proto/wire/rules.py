@@ -49,7 +49,7 @@ MAX_PATH = 1_024
 MAX_TOPIC = 256
 MAX_TOPICS = 128  # in one frame
 MAX_VERSIONS = MAX_FEATURES = 32
-_CONTROL = frozenset(map(chr, [*range(0x20), 0x7F]))
+_CONTROL = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))  # Unicode category Cc
 
 
 def refuse(where: str, what: str) -> NoReturn:
