@@ -43,8 +43,8 @@ class StoreSettings:
     metrics: str = setting("null://", "Counters and timings: null://, memory:// (option size).")
     rpc: str = setting(
         "grpc://127.0.0.1:0",
-        "Calls between programs: grpc://HOST:PORT to listen on (options max_in_flight, max_message_bytes, and advertise "
-        "for the host that peers dial), inproc://.",
+        "Calls between programs: grpc://HOST:PORT to listen on (options max_in_flight, max_message_bytes, max_peers, and "
+        "advertise for the host that peers dial), inproc://.",
     )
     receipts: dict[str, tuple[str, ...]] = setting(
         {}, "Addresses of each zone's receipts services; those of the same process are known without."
@@ -180,7 +180,7 @@ async def _grpc_rpc(dsn: Dsn, given: _With) -> Rpc:
         cluster_key=given.settings.cluster_key,
         receipts=given.settings.receipts,
         advertise=dsn.options.get("advertise"),
-        **dsn.numbers("max_in_flight", "max_message_bytes", texts=("advertise",)),
+        **dsn.numbers("max_in_flight", "max_message_bytes", "max_peers", texts=("advertise",)),
     )
 
 

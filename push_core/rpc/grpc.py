@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -31,6 +32,7 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+MAX_PEERS = 1_024
 _KEY = "taco-cluster-key"
 _TRACE = "traceparent"
 _TRACE_LIMIT = 256
@@ -57,6 +59,7 @@ class GrpcRpc:
         advertise: str | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        max_peers: int = MAX_PEERS,
     ) -> None:
         self.bind = address
         self.advertise = advertise
@@ -65,6 +68,7 @@ class GrpcRpc:
         self.zones = Zones(receipts)
         self.max_in_flight = max_in_flight
         self.max_message_bytes = max_message_bytes
+        self.max_peers = max_peers
 
     def peers(self) -> "GrpcPeers":
         return GrpcPeers(self)
@@ -226,6 +230,10 @@ class _Peer:
         self._connecting: asyncio.Task[bool] | None = None
         self._methods: dict[str, aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
 
+    @property
+    def idle(self) -> bool:
+        return self._in_flight.idle
+
     async def call(self, method: Method[Q, A], ask: Q, timeout_s: float, traceparent: str) -> A:
         body = method.encode_ask(ask)
         if len(body) > self._max_bytes:
@@ -305,9 +313,12 @@ class _Peer:
 
 
 class GrpcPeers:
+    """Connections to at most `max_peers` addresses; beyond it those idle for longest are closed, in case nobody says `forget`."""
+
     def __init__(self, rpc: GrpcRpc) -> None:
         self._rpc = rpc
-        self._peers: dict[str, _Peer] = {}
+        self._peers: OrderedDict[str, _Peer] = OrderedDict()  # the one used last at the end
+        self._closing: set[asyncio.Task[None]] = set()
         self._zone_caller = ZoneCaller(rpc.zones, time.monotonic)
         self._closed = False
 
@@ -335,14 +346,27 @@ class GrpcPeers:
         self._closed = True
         for address in list(self._peers):
             await self.forget(address)
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     def _peer(self, address: str) -> _Peer:
         if self._closed:
             raise Unavailable("the RPC is closed")
         peer = self._peers.get(address)
         if peer is None:
+            if len(self._peers) >= self._rpc.max_peers:
+                self._close_idle()
             peer = self._peers[address] = _Peer(address, self._rpc)
+        else:
+            self._peers.move_to_end(address)
         return peer
+
+    def _close_idle(self) -> None:
+        address = next((address for address, peer in self._peers.items() if peer.idle), None)
+        if address is not None:
+            closing = asyncio.get_running_loop().create_task(self._peers.pop(address).close(), name=f"close {address}")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
 
 def _as_dict(metadata: Any) -> dict[str, str]:

@@ -249,6 +249,25 @@ async def test_forgetting_a_node_under_a_call_is_no_cancellation_of_the_caller(s
         await calling
 
 
+async def test_beyond_its_bound_the_connection_idle_for_longest_is_closed_and_none_in_use(
+    stack: AsyncExitStack,
+) -> None:
+    rpc = GrpcRpc(max_peers=2)
+    nodes = [Node() for _ in range(4)]
+    addresses = [await serve(stack, rpc, node) for node in nodes]
+    peers = rpc.peers()
+    stack.push_async_callback(peers.close)
+    nodes[0].gate.clear()
+    busy = asyncio.create_task(peers.deliver(addresses[0], CALL))
+    await asyncio.wait_for(nodes[0].arrived.wait(), 5)
+    for address in (*addresses[1:], *addresses[1:]):
+        await peers.poke(address, [])
+    assert len(peers._peers) == 2
+    nodes[0].gate.set()
+    await busy
+    assert [node.asked for node in nodes] == [1, 2, 2, 2]
+
+
 # ── sizes, bodies, deadlines ────────────────────────────────────────────────────────────────────────────────────────
 
 
