@@ -19,6 +19,7 @@ MAX_ACK_IDS = 512  # in one ack
 MAX_CLIENT_FRAMES = 256  # in one WebSocket message from a client: bounds what one message can make a server answer
 ACK_STATUSES = ("received", "displayed", "clicked", "dropped", "undecodable")
 APP_STATES = ("foreground", "background")
+_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -119,6 +120,10 @@ class Push(Frame, frozen=True, kw_only=True):
     expires: int = 0
     again: bool = False
     via_vendor: bool = False
+
+    def data_object(self) -> dict[str, Any]:
+        """`data` parsed; empty if there is none. Raises msgspec.DecodeError if it is no object: a Push that was decoded holds one."""
+        return _object(self.data) if bytes(self.data) else {}
 
 
 class Undecodable(Frame, frozen=True):
