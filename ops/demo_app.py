@@ -1,12 +1,14 @@
 """The app `demo` that `taco up` makes on its first start, and its secrets on every further one."""
 
 import secrets
+from urllib.parse import parse_qs, urlencode
 
 from ops.apps import Secrets, new_app, opens, with_new_device_secret, with_new_key
 from ops.demo_file import DemoFile
 from push_core.devices.port import Devices
 
 NAME = "demo"
+PAGE_DEVICE = "web-1"  # what the page is called, if no other tab is: so that a printed curl line reaches it
 
 
 async def ensure(store: Devices, known: DemoFile | None, *, now: int) -> Secrets:
@@ -35,5 +37,10 @@ async def ensure(store: Devices, known: DemoFile | None, *, now: int) -> Secrets
 
 def page_token(known: DemoFile | None) -> str:
     """The token of the demo page: the same over restarts, so that an open page keeps working."""
-    token = known.page.partition("#")[2].removeprefix("token=") if known is not None else ""
+    token = parse_qs(known.page.partition("#")[2]).get("token", [""])[0] if known is not None else ""
     return token or secrets.token_urlsafe(24)
+
+
+def page_url(api: str, token: str) -> str:
+    """The page's address. The fragment stays in the browser: it is in no request and no log."""
+    return f"{api}/demo#{urlencode({'token': token, 'device': PAGE_DEVICE})}"

@@ -21,6 +21,7 @@ from dispatcher.app import Dispatcher
 from ops import demo_app, demo_file
 from ops.data_folder import DataFolder
 from ops.demo.routes import DemoContext, demo_routes
+from ops.demo_calls import DemoCalls
 from ops.demo_file import DemoFile
 from ops.settings import AllSettings
 from ops.tokens import mint
@@ -91,6 +92,8 @@ class Local:
         await run(Dispatcher(settings.dispatcher, ports, self._clock), STOP_DISPATCHER_S)
         gateway = Gateway(settings.gateway, ports, self._clock)
         await run(gateway, STOP_GATEWAY_S)
+        calls = DemoCalls(secrets.key)
+        started.push_async_callback(calls.close)
         hosts: set[str] = set()  # known once the port is
         context = DemoContext(
             token=page_token,
@@ -100,13 +103,14 @@ class Local:
             mint=lambda device: mint(
                 demo_app.NAME, device, secrets.device_secret, now_s=self._clock.wall_ms() // 1_000, ttl_s=PAGE_TOKEN_S
             ),
-            send=lambda body: api.as_app(demo_app.NAME).send(body),
-            get=lambda message_id: api.as_app(demo_app.NAME).get(message_id),
-            recall=lambda message_id: api.as_app(demo_app.NAME).recall(message_id),
+            send=calls.send,
+            get=calls.get,
+            recall=calls.recall,
         )
         api = PushApi(settings.api, ports, self._clock, extra_routes=demo_routes(context))
         await run(api, STOP_API_S)
         port = api.url.rpartition(":")[2]
+        calls.use(api.url)
         hosts.update({api.url.partition("://")[2].lower(), f"127.0.0.1:{port}", f"localhost:{port}"})
 
         demo = DemoFile(
@@ -115,10 +119,10 @@ class Local:
             app=demo_app.NAME,
             key=secrets.key,
             device_secret=secrets.device_secret,
-            page=f"{api.url}/demo#token={page_token}",
+            page=demo_app.page_url(api.url, page_token),
         )
         demo_file.write(data, demo)
-        return Addresses(demo, api.grpc_address)
+        return Addresses(demo, api.grpc_address or "")
 
 
 def run(folder: DataFolder, settings: AllSettings, announce: Callable[[Addresses], None]) -> int:

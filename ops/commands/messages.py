@@ -32,7 +32,7 @@ def push(
         list[str] | None, typer.Argument(metavar="[DEVICE]…", help="Names of the devices.", show_default=False)
     ] = None,
     alias: Annotated[
-        list[str] | None, typer.Option("--alias", help="Your own user id instead of devices; may be repeated.")
+        str | None, typer.Option("--alias", help="Your own user id instead of devices: all devices that carry it.")
     ] = None,
     title: Annotated[str | None, typer.Option("--title", "-t", help="First line of the notification.")] = None,
     body: Annotated[str | None, typer.Option("--body", "-b", help="Text of the notification.")] = None,
@@ -63,11 +63,9 @@ def push(
     """Send a message to devices, or to all devices of an alias."""
     if bool(devices) == bool(alias):
         fail("name devices, or an --alias: one of the two", Exit.USAGE)
-    target: dict[str, Any] = {"devices": devices} if devices else {"aliases": alias}
+    target: dict[str, Any] = {"alias": alias} if alias else {"devices": devices}
     if devices and len(devices) == 1:
         target = {"device": devices[0]}
-    if alias and len(alias) == 1:
-        target = {"alias": alias[0]}
     wished = {
         "target": target,
         "kind": kind.value,

@@ -72,6 +72,7 @@ def up(
 
 def _announce(addresses: "Addresses", data: Path, *, as_json: bool) -> None:
     from ops.commands.output import print_json
+    from ops.demo_app import PAGE_DEVICE
 
     if as_json:
         print_json(addresses.to_dict())
@@ -91,7 +92,7 @@ Taco is up; its data is in {data}, Ctrl-C stops it.
 
 Open the page, and push to the device that it is:
 
-  {curl_line(demo.api, demo.key, "web-1")}
+  {curl_line(demo.api, demo.key, PAGE_DEVICE)}
 
 Or be a device in another terminal:
 

@@ -1,0 +1,156 @@
+"""End to end on one machine: pushes offered over HTTP, delivered over WebSocket, acknowledged, and found so in the store.
+
+    python -m bench.e2e --backends embedded --devices 1000 --rate 2000 --seconds 15 --batch 50 --json
+
+`taco up` runs as a process of its own on fresh stores with durable settings; this process is the load's client. The last line is one JSON object.
+Exit status 1 if something was lost, came twice or is left over, or if the run is void because the client itself was late.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bench.lag import Lag
+from bench.load import Load, Log
+from bench.machine import CpuMeter, percentile, print_header, print_json, resident_kib
+from bench.stored import DELIVERED, StoredWatch, states_of
+from bench.taco_process import start_taco
+
+METHOD = (
+    "open loop; latency from the instant a push's batch was due to be sent until its frame was received by the device (p50, p99), and until the API said "
+    "that its ack is stored (stored_p99: a sample, asked for every 20 ms); acked_per_s: acks sent within the offering window that the store had in the end; "
+    "ledger from the callers' 202s, the devices' logs and the API's final states; SQLite with synchronous=FULL; CPU of whole processes per push, "
+    "the client (devices and callers, one process) apart."
+)
+VOID_LAG_MS = 20.0
+SETTLE_S = 60.0
+
+
+async def run(options: argparse.Namespace, data: Path) -> dict[str, Any]:
+    taco = await start_taco(data, *options.up)
+    try:
+        load = Load(
+            api=taco.api,
+            key=taco.key,
+            gateway=taco.gateway,
+            app=taco.app,
+            device_secret=taco.device_secret,
+            devices=options.devices,
+        )
+        await load.sign_in()
+        if options.warm_up:
+            await load.offer(rate=options.rate / 2, seconds=options.warm_up, batch=options.batch, seed=0)
+            await load.settle(SETTLE_S)
+            load.start_over()
+        # What lives now lives to the end: a walk of the collector in the middle would look like a late server.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        meter = CpuMeter({"all": [taco.pid], "client": [os.getpid()]})
+        lag, stored = Lag(), StoredWatch(load.http, load.log, per_s=options.sample)
+        meter.start()
+        lag.start()
+        stored.start()
+        begin, end = await load.offer(rate=options.rate, seconds=options.seconds, batch=options.batch)
+        lag.stop()
+        await load.settle(SETTLE_S)
+        meter.stop()
+        await stored.finish()
+        states = await states_of(load.http, list(load.log.due))
+        memory = resident_kib(taco.pid)
+        await load.close()
+        return result(load.log, stored, lag, meter, states, begin=begin, end=end) | {"server_mib": round(memory / 1024)}
+    finally:
+        status = await taco.stop()
+        if status != 0:
+            print(f"# taco up ended with status {status}; its log is {taco.log}", file=sys.stderr)
+
+
+def result(
+    log: Log, stored: StoredWatch, lag: Lag, meter: CpuMeter, states: dict[int, str | None], *, begin: float, end: float
+) -> dict[str, Any]:
+    """The figures, from what callers and devices noted."""
+    latency = [log.received[message_id] - due for message_id, due in log.due.items() if message_id in log.received]
+    until_stored = [at - log.due[message_id] for message_id, at in stored.stored.items()]
+    settled = {
+        message_id for message_id in log.due if message_id in log.received and states.get(message_id) in DELIVERED
+    }
+    in_window = sum(log.received[message_id] <= end for message_id in settled)
+    lag_ms = _ms(percentile(lag.late_s, 99))
+    return {
+        "offered_per_s": round(log.offered / (end - begin), 1),
+        "acked_per_s": round(in_window / (end - begin), 1),
+        "p50_ms": _ms(percentile(latency, 50)),
+        "p99_ms": _ms(percentile(latency, 99)),
+        "max_ms": _ms(max(latency, default=None)),
+        "stored_p99_ms": _ms(percentile(until_stored, 99)),
+        "stored_samples": len(until_stored),
+        "offered": log.offered,
+        "accepted": len(log.due),
+        "refused": dict(log.refused),
+        "unanswered": log.unanswered,
+        "lost": sum(message_id not in log.received for message_id in log.due),
+        "astray": log.astray,
+        "wire_duplicates": sum(times - 1 for times in log.frames.values()),
+        "screen_duplicates": sum(times - 1 for times in log.shown.values()),
+        "remainder": len(log.due) - len(settled),
+        "client_lag_p99_ms": lag_ms,
+        "void": lag_ms is None or lag_ms > VOID_LAG_MS,
+        "cpu_us": meter.us_per(len(log.due)),
+    }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1_000, 2)
+
+
+def failed(figures: dict[str, Any]) -> bool:
+    """Whether the run breaks a promise or says nothing; speed is for the reader to judge."""
+    return bool(
+        figures["void"]
+        or any(figures[name] for name in ("lost", "astray", "wire_duplicates", "screen_duplicates", "remainder"))
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.e2e", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--backends", choices=["embedded"], default="embedded", help="what stands behind the ports")
+    parser.add_argument("--devices", type=int, default=1_000)
+    parser.add_argument("--rate", type=float, default=2_000.0, help="pushes offered a second")
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--batch", type=int, default=50, help="pushes in one request")
+    parser.add_argument("--warm-up", type=float, default=2.0, help="seconds at half the rate before it counts")
+    parser.add_argument(
+        "--sample", type=float, default=10.0, help="messages a second that are watched until their ack is stored"
+    )
+    parser.add_argument("--data", type=Path, help="keep the stores in this folder; a temporary one otherwise")
+    parser.add_argument("--json", action="store_true", help="figures only, on the last line; the rest on stderr")
+    parser.add_argument("up", nargs="*", help="further options of `taco up`, behind --")
+    options = parser.parse_args()
+    settings = {name: getattr(options, name) for name in ("backends", "devices", "rate", "seconds", "batch")}
+    made = print_header("e2e", METHOD, settings, as_json=options.json)
+    folder = options.data or Path(tempfile.mkdtemp(prefix="taco-bench-"))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            figures = runner.run(run(options, folder / "data"))
+    finally:
+        if options.data is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    figures |= {"settings": settings, "reference_us": round(made.reference_us)}
+    if not options.json:
+        for name, value in figures.items():
+            print(f"{name:>18}  {value}")
+    print_json(figures)
+    return 1 if failed(figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
