@@ -6,6 +6,7 @@ routes that the composition adds.
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -175,8 +176,9 @@ class HttpDoor:
         return 200, _encode(Health("ok"))
 
     async def _send(self, call: Call) -> bytes:
-        message = decode_message(call.body)
-        accepted = await self._service.send(call.app, message, key=call.key, traceparent=call.traceparent)
+        accepted = await self._service.send(
+            call.app, partial(decode_message, call.body), key=call.key, traceparent=call.traceparent
+        )
         return _encode(Accepted(str(accepted)))
 
     async def _send_batch(self, call: Call) -> bytes:
@@ -186,7 +188,9 @@ class HttpDoor:
                 code="invalid",
                 field="Idempotency-Key",
             )
-        outcomes = await self._service.send_batch(call.app, decode_batch(call.body), traceparent=call.traceparent)
+        outcomes = await self._service.send_batch(
+            call.app, partial(decode_batch, call.body), traceparent=call.traceparent
+        )
         return _encode(
             Results([Result(str(one)) if isinstance(one, int) else Result(error=problem_of(one)) for one in outcomes])
         )

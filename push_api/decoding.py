@@ -19,7 +19,7 @@ from push_core.errors import UserError
 
 T = TypeVar("T")
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(.*)`$", re.DOTALL)
 _TOO_MANY = re.compile(r"^Expected `(?:array|object)` of length <= (\d+)$")
@@ -133,10 +133,11 @@ def _type_at(model: Any, path: str) -> msgspec.inspect.Type:
             found = found.item_type
         elif part and isinstance(found, msgspec.inspect.StructType):
             found = next((field.type for field in found.fields if field.name == part), found)
-        if isinstance(found, msgspec.inspect.UnionType):
-            found = next(kind for kind in found.types if not isinstance(kind, msgspec.inspect.NoneType))
-        if isinstance(found, msgspec.inspect.Metadata):
-            found = found.type
+        while isinstance(found, msgspec.inspect.UnionType | msgspec.inspect.Metadata):
+            if isinstance(found, msgspec.inspect.Metadata):
+                found = found.type
+            else:
+                found = next(kind for kind in found.types if not isinstance(kind, msgspec.inspect.NoneType))
     return found
 
 

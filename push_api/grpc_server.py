@@ -6,6 +6,7 @@ field and retry that HTTP has in its error body.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Never
 from urllib.parse import quote
 
@@ -17,13 +18,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from push_api import proto
 from push_api.errors import grpc_status, problem_of, retry_after_s
-from push_api.models import MAX_BATCH, MAX_PAGE
-from push_api.models import Message as PushMessage
+from push_api.models import MAX_PAGE
 from push_api.service import PushService
 from push_api.settings import ApiSettings
 from push_api.traceparent import accept_or_make
 from push_api.validation import check_name, check_registration
 from push_core.errors import ConfigError, DeadlineExceeded, Grade, Overloaded, TacoError, Unavailable, UserError
+from push_core.lifecycle import State
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.models import App
@@ -166,23 +167,11 @@ class GrpcDoor:
             self._metrics.count(Metric.API_REQUESTS, method=name, status=status)
 
     async def _send(self, app: App, given: pb.SendRequest, trace: str) -> pb.SendReply:
-        if not given.HasField("message"):
-            raise UserError("message is missing", code="missing_field", field="message")
-        accepted = await self._service.send(app, proto.message_of(given.message), key=None, traceparent=trace)
-        return pb.SendReply(id=str(accepted), state="accepted")
+        accepted = await self._service.send(app, partial(proto.message_in, given), key=None, traceparent=trace)
+        return pb.SendReply(id=str(accepted), state=State.ACCEPTED)
 
     async def _send_batch(self, app: App, given: pb.SendBatchRequest, trace: str) -> pb.SendBatchReply:
-        if not given.messages:
-            raise UserError("messages is missing", code="missing_field", field="messages")
-        if len(given.messages) > MAX_BATCH:
-            raise UserError(f"messages takes at most {MAX_BATCH}", code="too_many", field="messages")
-        messages: list[PushMessage | UserError] = []
-        for index, one in enumerate(given.messages):
-            try:
-                messages.append(proto.message_of(one, f"messages[{index}]"))
-            except UserError as error:
-                messages.append(error)
-        outcomes = await self._service.send_batch(app, messages, traceparent=trace)
+        outcomes = await self._service.send_batch(app, partial(proto.messages_in, given), traceparent=trace)
         return pb.SendBatchReply(
             results=[
                 pb.SendBatchReply.Result(id=str(one))

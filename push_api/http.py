@@ -1,15 +1,15 @@
-"""The HTTP server under the API: uvicorn in our event loop, under our life cycle and our bounds.
+"""The HTTP server under the API: uvicorn's protocol in our event loop, under our life cycle and our bounds.
 
-uvicorn brings the HTTP/1.1 protocol (httptools); what is added here is what it leaves open against slow or careless clients: a
+uvicorn brings HTTP/1.1 (on httptools), its server class is left out: that one takes the process's signals and polls while it stops. What is added here is what it leaves open against slow or careless clients: a
 deadline for a request's head, an end for a body that nobody will read, a bound on heads and connections, and the
 contract's error body in the answers that uvicorn gives by itself. Knows nothing of messages.
 """
 
 import asyncio
-import contextlib
 import errno
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from email.utils import formatdate
 from typing import Any
 
 import httptools
@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from push_api.asgi import ASGIApp, not_found
 from push_api.errors import body_of
@@ -40,19 +41,18 @@ class HttpServer:
         self._settings = settings
         self._config = uvicorn.Config(
             app,
-            http=_protocol(settings),
             ws="none",
             lifespan="off",
             interface="asgi3",
-            loop="none",
             log_config=None,
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type] # seconds for call_later, which takes parts of them
+            timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # for call_later, which takes parts of seconds
         )
-        self._server = _Server(self._config)
-        self._serving: asyncio.Task[None] | None = None
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+        self._date: asyncio.TimerHandle | None = None
         self._port = 0
 
     @property
@@ -64,18 +64,38 @@ class HttpServer:
     async def start(self) -> None:
         listener = await listen(self._settings.host, self._settings.port)
         self._port = listener.getsockname()[1]
-        self._serving = asyncio.get_running_loop().create_task(self._server.serve([listener]), name="api.http")
-        await self._server.ready.wait()
+        self._config.load()
+        self._tell_date()
+        self._server = await asyncio.get_running_loop().create_server(self._connection, sock=listener)
 
     async def stop(self, grace_s: float) -> None:
         """Take no new connections, finish the requests under way within `grace_s` seconds, end the others."""
-        if self._serving is None:
+        if self._server is None:
             return
-        self._config.timeout_graceful_shutdown = grace_s  # type: ignore[assignment] # passed to wait_for
-        self._server.should_exit = True
-        await self._serving
-        for connection in list(self._server.server_state.connections):
-            connection.transport.abort()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_s
+        self._server.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()  # at once if idle, else after the answer
+        while self._state.tasks and (left := end - loop.time()) > 0:
+            await asyncio.wait(set(self._state.tasks), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if late := set(self._state.tasks):
+            log.warning("requests not finished in time are ended", requests=len(late))
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late, timeout=1.0)  # each answers 503
+        for connection in list(self._state.connections):
+            connection.transport.close()
+        if self._date is not None:
+            self._date.cancel()
+
+    def _connection(self) -> asyncio.Protocol:
+        return _BoundedHttp(self._settings, config=self._config, server_state=self._state, app_state={})
+
+    def _tell_date(self) -> None:
+        """The Date header (RFC 9110 §6.6.1), made once a second."""
+        self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+        self._date = asyncio.get_running_loop().call_later(1.0, self._tell_date)
 
 
 async def listen(host: str, port: int) -> socket.socket:
@@ -126,29 +146,6 @@ def _as_ours(error: HTTPException, path: str) -> TacoError:
     return UserError(error.detail, code="bad_request" if error.status_code < 500 else "internal")
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server without its hands on the process: signals are the composition's."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            await super().startup(sockets)
-        finally:
-            self.ready.set()
-
-
-def _protocol(settings: ApiSettings) -> type[asyncio.Protocol]:
-    """The protocol's class with the settings in it: uvicorn makes the instances."""
-    return type("BoundedHttp", (_BoundedHttp,), {"settings": settings})
-
-
 class _BoundedHttp(HttpToolsProtocol):
     """A connection that gets no more time and memory than the settings say.
 
@@ -157,10 +154,9 @@ class _BoundedHttp(HttpToolsProtocol):
     sending gets to see why it was refused.
     """
 
-    settings: ApiSettings
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, settings: ApiSettings, **given: Any) -> None:
+        super().__init__(**given)
+        self.settings = settings
         self._head_bytes = 0
         self._in_head = True
         self._in_body = False

@@ -10,11 +10,33 @@ from typing import Any
 import msgspec
 
 from push_api.decoding import convert, join, not_json
-from push_api.models import DeviceRecord, Message, MessageStatus, Problem, Registration
+from push_api.models import MAX_BATCH, DeviceRecord, Message, MessageStatus, Problem, Registration
 from push_core.errors import UserError
 from sdk_proto.rpc import push_pb2 as pb
 
 _JSON = msgspec.json.Decoder()
+
+
+def message_in(given: pb.SendRequest) -> Message:
+    """Raises UserError."""
+    if not given.HasField("message"):
+        raise UserError("message is missing", code="missing_field", field="message")
+    return message_of(given.message)
+
+
+def messages_in(given: pb.SendBatchRequest) -> list[Message | UserError]:
+    """The messages of a batch in order, a UserError in place of each that is no message. Raises UserError when the batch is at fault."""
+    if not given.messages:
+        raise UserError("messages is missing", code="missing_field", field="messages")
+    if len(given.messages) > MAX_BATCH:
+        raise UserError(f"messages takes at most {MAX_BATCH}", code="too_many", field="messages")
+    messages: list[Message | UserError] = []
+    for index, one in enumerate(given.messages):
+        try:
+            messages.append(message_of(one, f"messages[{index}]"))
+        except UserError as error:
+            messages.append(error)
+    return messages
 
 
 def message_of(given: pb.Message, at: str = "") -> Message:

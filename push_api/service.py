@@ -4,7 +4,7 @@ HTTP (`asgi.py`) and gRPC (`grpc_server.py`) are a few lines a method over it. E
 them its own shape.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from push_api.acceptance import Acceptance, Outcome
 from push_api.auth import Authenticator
@@ -41,10 +41,11 @@ class PushService:
         self._tracking = tracking
         self._metrics = metrics
 
-    async def send(self, app: App, message: Message, *, key: str | None, traceparent: str) -> int:
-        """The message's id, once it is durable. `key` is the request's idempotency key."""
+    async def send(self, app: App, read: Callable[[], Message], *, key: str | None, traceparent: str) -> int:
+        """The message's id, once it is durable. `read` makes the message of the request or raises UserError; `key` is the request's
+        idempotency key."""
         try:
-            outcome = (await self._acceptance.accept(app, [draft_of(message, key=key)], traceparent))[0]
+            outcome = (await self._acceptance.accept(app, [draft_of(read(), key=key)], traceparent))[0]
             if isinstance(outcome, TacoError):
                 raise outcome
         except TacoError as error:
@@ -53,23 +54,16 @@ class PushService:
         self._metrics.count(Metric.API_ACCEPTED, app=app.name)
         return outcome
 
-    async def send_batch(self, app: App, messages: Sequence[Message | UserError], *, traceparent: str) -> list[Outcome]:
-        """An id or an error for each, in order. Raises Unavailable when none was accepted and a fault of ours is among the reasons: repeat all."""
-        outcomes: list[Outcome | None] = []
-        drafts: list[Draft] = []
-        for index, message in enumerate(messages):
-            if isinstance(message, UserError):
-                outcomes.append(message)
-                continue
-            try:
-                drafts.append(draft_of(message, at=f"messages[{index}]"))
-                outcomes.append(None)
-            except UserError as error:
-                outcomes.append(error)
+    async def send_batch(
+        self, app: App, read: Callable[[], Sequence[Message | UserError]], *, traceparent: str
+    ) -> list[Outcome]:
+        """An id or an error for each, in order. Raises UserError when the batch as a whole is at fault, Unavailable when nothing was accepted
+        and a fault of ours is among the reasons: then all of it is to be repeated."""
         try:
+            outcomes, drafts = _drafts(read())
             accepted = iter(await self._acceptance.accept(app, drafts, traceparent) if drafts else ())
         except TacoError as error:
-            self._refused(app, error, len(drafts))
+            self._refused(app, error)
             raise
         results = [
             _placed(next(accepted), index) if outcome is None else outcome for index, outcome in enumerate(outcomes)
@@ -98,8 +92,25 @@ class PushService:
         elif ours is not None:
             raise ours
 
-    def _refused(self, app: App, error: TacoError, messages: int = 1) -> None:
-        self._metrics.count(Metric.API_REFUSED, messages, app=app.name, code=error.code)
+    def _refused(self, app: App, error: TacoError) -> None:
+        self._metrics.count(Metric.API_REFUSED, app=app.name, code=error.code)
+
+
+def _drafts(messages: Sequence[Message | UserError]) -> tuple[list[UserError | None], list[Draft]]:
+    """The refusals by place, None where there is a draft, and the drafts."""
+    outcomes: list[UserError | None] = []
+    drafts: list[Draft] = []
+    for index, message in enumerate(messages):
+        refused: UserError | None = None
+        if isinstance(message, UserError):
+            refused = message
+        else:
+            try:
+                drafts.append(draft_of(message, at=f"messages[{index}]"))
+            except UserError as error:
+                refused = error
+        outcomes.append(refused)
+    return outcomes, drafts
 
 
 def _placed(outcome: Outcome, index: int) -> Outcome:

@@ -107,21 +107,26 @@ class Failing:
         self._replaced = replaced
 
     def replace(self, **replaced: Any) -> None:
-        """Replace more; None gives a method back."""
         self._replaced.update(replaced)
-        self._replaced = {name: value for name, value in self._replaced.items() if value is not None}
+
+    def give_back(self) -> None:
+        """Everything as it was."""
+        self._replaced.clear()
 
     def __getattr__(self, name: str) -> Any:
-        replaced = self._replaced.get(name)
-        if replaced is None:
-            return getattr(self._inner, name)
-        if not isinstance(replaced, Exception):
-            return replaced
+        def call(
+            *args: Any, **options: Any
+        ) -> Any:  # looked up when it is called: a program keeps the methods of its ports
+            replaced = self._replaced.get(name)
+            if isinstance(replaced, Exception):
+                return fail(replaced)
+            return (replaced or getattr(self._inner, name))(*args, **options)
 
-        async def fail(*_: Any, **__: Any) -> Any:
-            raise replaced
+        return call
 
-        return fail
+
+async def fail(error: Exception) -> Any:
+    raise error
 
 
 def away(what: str = "the store") -> Unavailable:
