@@ -79,12 +79,15 @@ class Delivery:
         self._remember.add(message_id, 0, now_ms)
 
     async def drain(self, grace_s: float) -> None:
-        """For good: start no further handler; give the running ones `grace_s`, then cancel them. Un-acked pushes come again."""
+        """For good: start no further handler; give the running ones `grace_s`, then cancel them. Un-acked pushes come again.
+
+        A handler may call this itself, by stopping its client: it is not waited for, and its push comes again.
+        """
         self._closed = True
         for push, _ in self._queue:
             self._under_way.discard(push.id)
         self._queue.clear()
-        workers = set(self._workers)
+        workers = {worker for worker in self._workers if worker is not asyncio.current_task()}
         if workers:
             _, late = await asyncio.wait(workers, timeout=grace_s)
             for worker in late:

@@ -19,7 +19,8 @@ MAX_HEAD = 16_384
 
 class LeanSocket(asyncio.Protocol):
     """One connection. `on_open`, `on_messages` (all whole messages of one read) and `on_close` are set by its owner;
-    `on_close(code, reason)` comes once, with None for a connection lost without a close frame."""
+    `on_close(code, reason)` comes once, with None for a connection lost without a close frame, and never after `close` or `abort`;
+    `on_lost` comes last, when the socket is closed."""
 
     __slots__ = (
         "_buffer",
@@ -30,6 +31,7 @@ class LeanSocket(asyncio.Protocol):
         "_request",
         "_transport",
         "on_close",
+        "on_lost",
         "on_messages",
         "on_open",
     )
@@ -44,10 +46,12 @@ class LeanSocket(asyncio.Protocol):
         on_open: Callable[[], None],
         on_messages: Callable[[list[bytes]], None],
         on_close: Callable[[int | None, str], None],
+        on_lost: Callable[["LeanSocket"], None],
     ) -> None:
         self.on_open = on_open
         self.on_messages = on_messages
         self.on_close = on_close
+        self.on_lost = on_lost
         self._opcode = _BINARY if binary else _TEXT
         self._key = base64.b64encode(os.urandom(16))
         self._request = (
@@ -91,8 +95,15 @@ class LeanSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(None, str(exc) if exc else "the connection was lost")
+        self._transport = None
+        self.on_lost(self)
 
     # ── the owner ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a socket, even one that is being closed."""
+        return self._transport is not None
 
     def send(self, message: bytes) -> None:
         self._write(self._opcode, message)

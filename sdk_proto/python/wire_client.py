@@ -26,6 +26,7 @@ from sdk_proto.wire.frames import VERSION, Bye, Hello, Push, Recall, Welcome
 from sdk_proto.wire.subprotocols import PROTO
 
 TICK_S = 1.0  # how often a fleet looks for pings that are due
+CLOSE_S = 2.0
 
 
 class SignInRefused(ConnectionError):
@@ -123,17 +124,21 @@ class Device:
             binary=fleet.codec.binary,
             on_open=self._opened,
             on_messages=self._received,
-            on_close=self._closed,
+            on_close=self._ended,
+            on_lost=fleet.lost,
         )
         self._socket = socket
         welcome = self._welcome
         try:
             async with asyncio.timeout(fleet.limits.connect_s + fleet.limits.welcome_s):
+                fleet.opening(socket)
                 await loop.create_connection(lambda: socket, fleet.address, fleet.port, ssl=fleet.tls)
                 return await welcome
         except BaseException:
             if self._socket is socket:
                 self.abort()
+            if not socket.is_open:
+                fleet.lost(socket)
             raise
 
     def close(self) -> None:
@@ -228,9 +233,6 @@ class Device:
             self._socket.close()
         self._ended(code, reason)
 
-    def _closed(self, code: int | None, reason: str) -> None:
-        self._ended(code, reason)
-
     def _ended(self, code: int | None, reason: str) -> None:
         if self._session is None:
             return
@@ -270,6 +272,9 @@ class Fleet:
         self.path = parts.path + (f"?{parts.query}" if parts.query else "") or "/"
         self.counters = Counters()
         self.devices: list[Device] = []
+        self.sockets: set[LeanSocket] = set()  # open ones
+        self._all_lost = asyncio.Event()
+        self._all_lost.set()
         self._timer: asyncio.TimerHandle | None = None
 
     def device(self, app: str, name: str, token: str) -> Device:
@@ -287,13 +292,28 @@ class Fleet:
         return device
 
     async def close(self) -> None:
-        """Every device goes offline; returns when their sockets are closed."""
+        """Every device goes offline; returns when their sockets are closed, at the latest after CLOSE_S."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         for device in self.devices:
             device.close()
-        await asyncio.sleep(0)  # the loop closes the sockets in its next turn
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._all_lost.wait()
+        except TimeoutError:
+            for socket in list(self.sockets):
+                socket.abort()
+            await self._all_lost.wait()
+
+    def opening(self, socket: LeanSocket) -> None:
+        self.sockets.add(socket)
+        self._all_lost.clear()
+
+    def lost(self, socket: LeanSocket) -> None:
+        self.sockets.discard(socket)
+        if not self.sockets:
+            self._all_lost.set()
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()

@@ -74,9 +74,17 @@ _push_id = msgspec.json.Decoder(shapes.PushOnlyShape).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _json = msgspec.json.Encoder().encode
 # The gateway's most frequent message, read in one step; whatever doesn't look exactly like it takes the general way.
-_ONE_ACK = re.compile(
-    rb'\{"ack":\{"ids":\["([1-9][0-9]{0,18})"\](?:,"status":"(' + "|".join(ACK_STATUSES).encode() + rb')")?\}\}\n?'
+_SHORT_ACK = re.compile(
+    rb'\{"ack":\{"ids":\["([1-9][0-9]{0,18}(?:","[1-9][0-9]{0,18}){0,63})"\](?:,"status":"('
+    + "|".join(ACK_STATUSES).encode()
+    + rb')")?\}\}\n?'
 ).fullmatch
+_ID_DIGITS = 19
+_FLAGS = {  # what closes a push, by `again` and `via_vendor`
+    (True, False): b',"again":true}}',
+    (False, True): b',"via_vendor":true}}',
+    (True, True): b',"again":true,"via_vendor":true}}',
+}
 _STATUS = {status.encode(): status for status in ACK_STATUSES} | {None: ACK_STATUSES[0]}
 
 
@@ -87,12 +95,12 @@ class JsonCodec:
     binary = False
 
     def decode_client(self, message: bytes) -> list[ClientFrame]:
-        match = _ONE_ACK(message)
+        match = _SHORT_ACK(message)
         if match is not None:
             text, status = match.groups()
-            message_id = int(text)
-            if message_id <= MAX_ID:
-                return [Ack((message_id,), _STATUS[status])]
+            ids = (int(text),) if len(text) <= _ID_DIGITS else tuple(map(int, text.split(b'","')))
+            if max(ids) <= MAX_ID:
+                return [Ack(ids, _STATUS[status])]
         return _decode(message, _CLIENT, MAX_CLIENT_FRAMES)
 
     def decode_server(self, message: bytes) -> list[ServerFrame]:
@@ -104,15 +112,14 @@ class JsonCodec:
     def prepare_push(self, push: bytes) -> bytes:
         if push[:1] != b"{" or push[-1:] != b"}" or len(push) < 3:
             raise FrameError("push: not a JSON object in canonical form")
-        return b'{"push":' + one_line(push) + b"}"
+        return b'{"push":' + (one_line(push) if b"\n" in push else push) + b"}"
 
     def finish_push(self, prepared: bytes, *, again: bool, via_vendor: bool) -> bytes:
-        if again:
-            return prepared[:-2] + (b',"again":true,"via_vendor":true}}' if via_vendor else b',"again":true}}')
-        return prepared[:-2] + b',"via_vendor":true}}' if via_vendor else prepared
+        return prepared[:-2] + _FLAGS[again, via_vendor] if again or via_vendor else prepared
 
     def encode_push(self, push: bytes, *, again: bool, via_vendor: bool) -> bytes:
-        return self.finish_push(self.prepare_push(push), again=again, via_vendor=via_vendor)
+        prepared = self.prepare_push(push)
+        return prepared[:-2] + _FLAGS[again, via_vendor] if again or via_vendor else prepared
 
     def join(self, messages: Sequence[bytes]) -> bytes:
         return b"\n".join(messages)

@@ -52,10 +52,12 @@ _PUSH = 0x4A
 _AGAIN = b"\x50\x01"
 _VIA_VENDOR = b"\x58\x01"
 _MOST_SHORT_IDS = 15  # up to here all three lengths of an ack are one byte
-_SHORT_ACKS: dict[int, tuple[bytes, Callable[[bytes, int], tuple[int, ...]]]] = {
-    6 + 8 * n: (bytes((_FRAME, 4 + 8 * n, 0x12, 2 + 8 * n, 0x0A, 8 * n)), struct.Struct(f"<{n}Q").unpack_from)
-    for n in range(1, _MOST_SHORT_IDS + 1)
-}
+_SHORT_IDS = {count: struct.Struct(f"<{count}Q") for count in range(1, _MOST_SHORT_IDS + 1)}
+_SHORT_HEAD = {n: bytes((_FRAME, 4 + 8 * n, 0x12, 2 + 8 * n, 0x0A, 8 * n)) for n in _SHORT_IDS}
+_SHORT_ACKS = {
+    6 + 8 * n: (_SHORT_HEAD[n], ids.unpack_from) for n, ids in _SHORT_IDS.items()
+}  # by length of the message
+_SHORT_ACK_OF = {n: (_SHORT_HEAD[n], ids.pack) for n, ids in _SHORT_IDS.items()}  # by number of ids
 
 
 class ProtoCodec:
@@ -76,6 +78,11 @@ class ProtoCodec:
         return _decode(message, _SERVER, None)
 
     def encode(self, frames: Sequence[ClientFrame | ServerFrame]) -> bytes:
+        if len(frames) == 1:
+            (frame,) = frames
+            if isinstance(frame, Ack) and frame.status == "received" and 0 < len(frame.ids) <= _MOST_SHORT_IDS:
+                head, pack = _SHORT_ACK_OF[len(frame.ids)]
+                return head + pack(*frame.ids)
         return pb.Frames(frame=[_encode(frame) for frame in frames]).SerializeToString()
 
     def prepare_push(self, push: bytes) -> bytes:

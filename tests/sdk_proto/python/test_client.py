@@ -474,6 +474,19 @@ async def test_stopping_waits_for_the_handler_and_sends_its_ack(gateway: FakeGat
     assert session.acks.empty()  # 8 was not handled: it comes again
 
 
+async def test_a_handler_may_stop_its_own_client(gateway: FakeGateway) -> None:
+    async def stops(push: Push) -> None:
+        await client.stop()
+
+    client = Client(Options(url=gateway.url, app="courier", device="d-1", token="token"), stops)
+    await client.start()
+    session = await gateway.session()
+    await session.push(7)
+    assert (await client.stopped()).state == "offline"
+    await session.connection.wait_closed()
+    assert session.acks.empty()  # its handler had not returned: it comes again
+
+
 async def test_stopping_before_any_connection_is_no_trouble(gateway: FakeGateway) -> None:
     gateway.answer = lambda hello: None
     client = Client(Options(url=gateway.url, app="courier", device="d-1", token="token"), lambda push: None)

@@ -126,7 +126,7 @@ def test_an_unknown_frame_cannot_be_sent(codec: Codec) -> None:
 
 
 @CODECS
-@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 512])
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 64, 65, 512])
 @pytest.mark.parametrize("status", f.ACK_STATUSES)
 def test_acks_of_every_size_are_read(codec: Codec, count: int, status: str) -> None:
     ack = f.Ack(tuple(range(f.MAX_ID - count + 1, f.MAX_ID + 1)), status)
