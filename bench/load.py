@@ -134,7 +134,7 @@ class Load:
                 while self._batches:
                     await asyncio.wait(self._batches)
                 # An event for each push would cost more than this look at the first one that is missing.
-                while any(message_id not in self.log.received for message_id in self.log.due):  # noqa: ASYNC110
+                while any(message_id not in self.log.received for message_id in self.log.due):
                     await asyncio.sleep(0.02)
         except TimeoutError:
             return False

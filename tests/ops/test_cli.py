@@ -15,7 +15,7 @@ GROUPS = {"up", "push", "message", "listen", "device", "app", "token", "version"
 async def test_help_names_every_command() -> None:
     done = await taco("--help")
     assert done.status == 0
-    assert GROUPS <= set(done.out.replace("│", " ").split())
+    assert set(done.out.replace("│", " ").split()) >= GROUPS
 
 
 @pytest.mark.parametrize("group", sorted(GROUPS))
