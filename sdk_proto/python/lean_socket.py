@@ -151,7 +151,7 @@ class LeanSocket(asyncio.Protocol):
                 if start > end:
                     break
                 length = int.from_bytes(buffer[at + 2 : start], "big")
-            if length > MAX_MESSAGE or not first & 0x80 or first & 0x70:
+            if length > MAX_MESSAGE or buffer[at + 1] & 0x80 or not first & 0x80 or first & 0x70:
                 self._end(None, "a frame that is too long, fragmented, masked or extended")
                 return
             if start + length > end:
