@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from push_core.errors import Overloaded, Unavailable
 from push_core.sql.engine import in_memory, make_engine, parse, shown
-from push_core.sql.migrate import upgrade
+from push_core.sql.migrate import is_current, upgrade
 from push_core.sql.threads import Call, Lane
 
 R = TypeVar("R")
@@ -43,8 +43,8 @@ class Database:
         engine = make_engine(url)
         store = cls(engine, shown(url), readers=0 if in_memory(url) else readers, deadline_s=deadline_s)
         try:
-            # In the writer's own connection: a database in memory is that connection.
-            await store.write(lambda conn: upgrade(conn, schema), deadline_s=60.0)
+            if not await store.read(lambda conn: is_current(conn, schema)):
+                await store.write(lambda conn: upgrade(conn, schema), deadline_s=60.0)
         except BaseException:
             await store.close()
             raise

@@ -28,13 +28,15 @@ def version_table(schema: str) -> str:
     return f"taco_{schema}_version"
 
 
+def is_current(conn: Connection, schema: str) -> bool:
+    """Whether there is nothing to be done; asked first, so that opening a store waits for no writer."""
+    at = MigrationContext.configure(conn, opts={"version_table": version_table(schema)}).get_current_revision()
+    return at == ScriptDirectory.from_config(config_for(schema)).get_current_head()
+
+
 def upgrade(conn: Connection, schema: str) -> None:
     """`alembic upgrade head`, in the transaction of `conn`: all of it or nothing, and two programs that start together take turns."""
     config = config_for(schema)
-    head = ScriptDirectory.from_config(config).get_current_head()
-    at = MigrationContext.configure(conn, opts={"version_table": version_table(schema)}).get_current_revision()
-    if at == head:
-        return
     config.attributes["connection"] = conn
     config.attributes["schema"] = schema
     command.upgrade(config, "head")

@@ -117,7 +117,8 @@ class Lane:
                     outcomes += self._perform([call])
                 return outcomes
             except BaseException as error:  # noqa: BLE001 - the edge of a thread: an unforeseen error must reach those who wait
-                self._disconnect()
+                if not _usable(self._conn):
+                    self._disconnect()
                 return outcomes + [(call, None, error) for call in group]
         return outcomes
 
@@ -176,7 +177,8 @@ def _guarded(conn: Connection, call: Call[Any]) -> Outcome:
 
 
 def _usable(conn: Connection | None) -> bool:
-    """Whether the failed transaction is over and the connection can be asked again."""
+    """Whether the failed transaction is over and the connection can be asked again. It is kept then: a database in memory is gone
+    with its connection."""
     return conn is not None and not conn.in_transaction() and not conn.closed
 
 

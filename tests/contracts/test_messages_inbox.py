@@ -87,6 +87,14 @@ class Inbox(MessagesContract):
         assert outcome.applied == [Applied.MADE, Applied.LATE]
         assert [e.id for e in outcome.ended] == [older.id]
 
+    async def test_what_was_displaced_in_the_same_call_does_not_come_back(self, store: Messages) -> None:
+        older, newer = await self.accept(store, new(1, "d", collapse="k"), new(2, "d", collapse="k"))
+        await self.apply(store, waits(older, "d"))
+        outcome = await store.apply([waits(newer, "d"), waits(older, "d")], now=NOW)
+        assert outcome.applied == [Applied.MADE, Applied.LATE]
+        assert [e.id for e in outcome.ended] == [older.id]
+        assert await self.inbox_ids(store, "d") == [newer.id]
+
     async def test_an_ack_before_the_displacement_counts(self, store: Messages) -> None:
         older, newer = await self.accept(store, new(1, "d", collapse="k"), new(2, "d", collapse="k"))
         await self.apply(store, waits(older, "d"))
