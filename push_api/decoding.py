@@ -19,7 +19,7 @@ from push_core.errors import UserError
 
 T = TypeVar("T")
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<what>.*) - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(.*)`$", re.DOTALL)
 _TOO_MANY = re.compile(r"^Expected `(?:array|object)` of length <= (\d+)$")
@@ -95,9 +95,9 @@ def join(prefix: str, path: str) -> str:
 
 def refusal(error: msgspec.ValidationError, model: Any, prefix: str = "") -> UserError:
     """The UserError for msgspec's complaint about a value of `model` that stands at `prefix` of the request."""
-    match = _AT.match(str(error))
-    assert match is not None
-    what, path = match["what"], match["path"] or ""
+    text = str(error)
+    match = _AT.match(text)
+    what, path = (match["what"], match["path"]) if match else (text, "")
     path = path.removeprefix(".").split("[...]")[0]  # below a mapping msgspec names no key: the mapping is named
     at = join(prefix, path)
     if unknown := _UNKNOWN.match(what):
@@ -109,7 +109,7 @@ def refusal(error: msgspec.ValidationError, model: Any, prefix: str = "") -> Use
         return UserError(f"{missing[1]} is missing", code="missing_field", field=join(at, missing[1]))
     if many := _TOO_MANY.match(what):
         return UserError(f"{at} takes at most {many[1]}", code="too_many", field=at)
-    if match["key"]:
+    if match and match["key"]:
         what = f"a name in it is wrong: {what}"
     if what.startswith("Invalid enum value"):
         what = f"{what[:_MAX_SHOWN]}; it is one of {', '.join(_choices_at(model, path))}"
