@@ -43,9 +43,9 @@ def call(
     if answer.is_success:
         return answer.json() if answer.content else None
     try:
-        error = answer.json()["error"]
-        place = f" (field {error['field']})" if error.get("field") else ""
-        sentence = f"{answer.status_code} {error['code']}: {error['message']}{place}"
+        refusal = answer.json()["error"]
+        place = f" (field {refusal['field']})" if refusal.get("field") else ""
+        sentence = f"{answer.status_code} {refusal['code']}: {refusal['message']}{place}"
     except (ValueError, KeyError, TypeError):
         sentence = f"{server.api} answered {answer.status_code}; is this a push API?"
     raise CommandFailed(sentence)
