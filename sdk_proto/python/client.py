@@ -10,63 +10,41 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 from sdk_proto.python.acks import Acks
 from sdk_proto.python.addresses import Addresses
 from sdk_proto.python.backoff import Backoff
 from sdk_proto.python.delivery import Delivery, PushHandler
+from sdk_proto.python.greeting import Greeting
+from sdk_proto.python.link import Link
 from sdk_proto.python.options import SDK, Options
 from sdk_proto.python.remember import Remember
 from sdk_proto.python.seen import Seen
 from sdk_proto.python.session import Event, Failed, Session
 from sdk_proto.python.status import Problem, Status
-from sdk_proto.python.store import FileStore, MemoryStore, Store, new_install
+from sdk_proto.python.store import open_store
 from sdk_proto.python.tokens import Tokens
 from sdk_proto.python.transport import Target, Transport
 from sdk_proto.wire.close import Order, order_of
 from sdk_proto.wire.frames import (
     APP_STATES,
     MAX_ID,
-    VERSION,
     Bye,
     Config,
     Error,
-    Hello,
     Migrate,
     Push,
     Recall,
     Undecodable,
     Welcome,
 )
-from sdk_proto.wire.subprotocols import codec_for
 
 STABLE_S = (
     10.0  # a connection that lived this long has shown that the address works: the next backoff starts small again
 )
 log = logging.getLogger("taco")
 T = TypeVar("T")
-
-
-class _Link:
-    """One connection, from dial to end."""
-
-    def __init__(self, client: "Client", session: Session, target: Target) -> None:
-        self._client = client
-        self.session = session
-        self.welcomed_at: float | None = None
-        self.transport = Transport(target, self)
-
-    def on_open(self) -> None:
-        self._client._opened(self)
-
-    def on_message(self, message: bytes) -> None:
-        self._client._received(self, message)
-
-    def on_close(self, code: int | None, reason: str) -> None:
-        self._client._lost(self, code, reason, 0)
 
 
 class Client:
@@ -88,10 +66,8 @@ class Client:
         source: Callable[[], float] = random.random,
     ) -> None:
         """`source` gives the numbers in [0, 1) that jitter is made of. Raises ValueError for addresses that can't be used."""
-        codec = codec_for(options.subprotocol)
-        assert codec is not None  # Options has looked
         self._options = options
-        self._codec = codec
+        self._codec = options.codec
         self._source = source
         self._on_recall = on_recall
         self._on_status = on_status
@@ -102,7 +78,7 @@ class Client:
         self._backoff = Backoff(source)
         self._acks = Acks()
         self._seen = Seen()
-        self._store = _store(options.store)
+        self._store = open_store(options.store)
         self._remember = Remember(
             self._store, options.app, options.device, self._seen, lambda error: self._tell(Problem("store", error))
         )
@@ -116,12 +92,12 @@ class Client:
             timeout_s=options.handler_timeout_s,
             tries=options.handler_tries,
         )
-        self._state = options.state
-        self._heartbeat = options.heartbeat
-        self._identity: tuple[str, int] | None = None
+        self._greeting = Greeting(
+            options, self._tokens, self._remember, lambda error: self._tell(Problem("store", error))
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._current: _Link | None = None  # the welcomed connection
-        self._candidate: _Link | None = None  # not welcomed yet; beside a current one during a migration
+        self._current: Link | None = None  # the welcomed connection
+        self._candidate: Link | None = None  # not welcomed yet; beside a current one during a migration
         self._gone: set[Transport] = set()  # let go, still closing
         self._dialling: asyncio.Task[None] | None = None
         self._dial_at: float | None = None
@@ -165,9 +141,7 @@ class Client:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     async def stopped(self) -> Status:
@@ -187,16 +161,16 @@ class Client:
         """Tell the server that the application went to the `foreground` or `background`."""
         if state not in APP_STATES:
             raise ValueError(f"state: not one of {', '.join(APP_STATES)}")
-        self._state = state
+        self._greeting.state = state
         for link in self._links():
             link.session.set_state(state)
         self._pump()
 
     def set_heartbeat(self, seconds: int) -> None:
         """Wish another number of seconds between pings, within the server's bounds."""
-        self._heartbeat = seconds
-        if self._current is not None:
-            self._current.session.set_heartbeat(seconds, self._now())
+        self._greeting.heartbeat = seconds
+        for link in self._links():
+            link.session.set_heartbeat(seconds, self._now())
         self._pump()
 
     def wake(self) -> None:
@@ -220,7 +194,7 @@ class Client:
 
     async def _open(self) -> None:
         try:
-            hello = await self._hello()
+            hello = await self._greeting.hello()
         except Exception as error:  # noqa: BLE001 - the edge to the application's token provider: it may raise whatever it likes
             self._dialling = None
             self._tell(Problem("token", error))
@@ -240,37 +214,8 @@ class Client:
         target = Target(
             self._addresses.next, self._codec.subprotocol, self._codec.binary, f"taco-{SDK}", self._options.tls
         )
-        self._candidate = _Link(self, session, target)
+        self._candidate = Link(self, session, target)
         self._arm()
-
-    async def _hello(self) -> Hello:
-        options = self._options
-        token = await self._tokens.get()
-        install, attempt = await self._next_attempt()
-        return Hello(
-            app=options.app,
-            device=options.device,
-            token=token,
-            versions=(VERSION,),
-            install=install,
-            attempt=attempt,
-            heartbeat=self._heartbeat,
-            window=options.window,
-            state=self._state,
-            sdk=SDK,
-            network=options.network,
-            features=options.features,
-        )
-
-    async def _next_attempt(self) -> tuple[str, int]:
-        """Without a store that works the count goes on in memory."""
-        try:
-            self._identity = await self._remember.next_attempt()
-        except OSError as error:
-            self._tell(Problem("store", error))
-            install, attempt = self._identity or (new_install(), 0)
-            self._identity = (install, attempt + 1)
-        return self._identity
 
     def _retry(self, retry_after_ms: int) -> None:
         if self._stopping:
@@ -284,15 +229,15 @@ class Client:
 
     # ── what the connections say ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _opened(self, link: _Link) -> None:
+    def opened(self, link: Link) -> None:
         link.session.opened(self._now())
         self._pump()
 
-    def _received(self, link: _Link, message: bytes) -> None:
+    def received(self, link: Link, message: bytes) -> None:
         self._handle(link, link.session.receive(message, self._now()))
         self._pump()
 
-    def _handle(self, link: _Link, events: list[Event]) -> None:
+    def _handle(self, link: Link, events: list[Event]) -> None:
         for event in events:
             if link is not self._current and link is not self._candidate:
                 return  # a connection that was replaced has no say, whatever comes on it
@@ -301,7 +246,7 @@ class Client:
             else:
                 self._on(link, event)
 
-    def _on(self, link: _Link, event: Event) -> None:
+    def _on(self, link: Link, event: Event) -> None:
         if isinstance(event, Welcome):
             self._welcomed(link, event)
         elif isinstance(event, Recall):
@@ -311,9 +256,9 @@ class Client:
             self._addresses.migrate(event.urls, permanent=event.permanent)
             self._dial_at = self._now() + (event.after_ms + self._source() * event.spread_ms) / 1000
         elif isinstance(event, Bye):
-            self._lost(link, event.code, event.reason, event.retry_after_ms)
+            self.lost(link, event.code, event.reason, event.retry_after_ms)
         elif isinstance(event, Failed):
-            self._lost(link, None, event.reason, 0)
+            self.lost(link, None, event.reason, 0)
         elif isinstance(event, Config):
             self._call(self._on_config, event)
         elif isinstance(event, Error):
@@ -321,7 +266,7 @@ class Client:
         elif isinstance(event, Undecodable):
             self._tell(Problem("undecodable", event.why, event.id))
 
-    def _welcomed(self, link: _Link, welcome: Welcome) -> None:
+    def _welcomed(self, link: Link, welcome: Welcome) -> None:
         replaced = self._current
         self._current = link
         self._candidate = None
@@ -334,7 +279,7 @@ class Client:
         self._backoff.configure(welcome.reconnect)
         self._show(Status("online", session=welcome.session, pending=welcome.pending))
 
-    def _lost(self, link: _Link, code: int | None, reason: str, retry_after_ms: int) -> None:
+    def lost(self, link: Link, code: int | None, reason: str, retry_after_ms: int) -> None:
         if link is not self._current and link is not self._candidate:
             return
         self._let_go(link)
@@ -362,7 +307,7 @@ class Client:
         if self._candidate is None and self._dialling is None:
             self._retry(retry_after_ms)
 
-    def _let_go(self, link: _Link) -> None:
+    def _let_go(self, link: Link) -> None:
         transport = link.transport
         transport.close()
         assert self._loop is not None
@@ -381,7 +326,7 @@ class Client:
 
     # ── time and the wire ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _links(self) -> list[_Link]:
+    def _links(self) -> list[Link]:
         return [link for link in (self._current, self._candidate) if link is not None]
 
     def _now(self) -> float:
@@ -452,9 +397,3 @@ class Client:
             log.exception("a callback raised")
             if callback is not self._on_problem:
                 self._call(self._on_problem, Problem("callback", error))
-
-
-def _store(given: Store | str | Path | None) -> Store:
-    if given is None:
-        return MemoryStore()
-    return FileStore(given) if isinstance(given, str | Path) else given

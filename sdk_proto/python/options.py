@@ -8,8 +8,9 @@ from pathlib import Path
 from sdk_proto.python.session import Limits
 from sdk_proto.python.store import Store
 from sdk_proto.python.tokens import TokenProvider
+from sdk_proto.wire.codec import Codec
 from sdk_proto.wire.frames import APP_STATES, SUBPROTOCOL_PROTO
-from sdk_proto.wire.subprotocols import SUBPROTOCOLS
+from sdk_proto.wire.subprotocols import SUBPROTOCOLS, codec_for
 
 SDK = "python/0.1.0"
 
@@ -53,3 +54,9 @@ class Options:
     @property
     def urls(self) -> tuple[str, ...]:
         return (self.url,) if isinstance(self.url, str) else tuple(self.url)
+
+    @property
+    def codec(self) -> Codec:
+        codec = codec_for(self.subprotocol)
+        assert codec is not None  # looked up before
+        return codec

@@ -88,6 +88,7 @@ class FileStore:
         """The file is opened with the first call, and made if it isn't there; its folder must be."""
         self._path = Path(path)
         self._connection: sqlite3.Connection | None = None
+        self._closed = False
         self._lock = threading.Lock()
 
     def next_attempt(self, app: str, device: str) -> tuple[str, int]:
@@ -122,6 +123,7 @@ class FileStore:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -137,6 +139,8 @@ class FileStore:
             raise StoreError(f"{self._path}: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
+        if self._closed:  # a call that a cancelled task left behind in its thread must not open the file again
+            raise StoreError(f"{self._path}: closed")
         if self._connection is None:
             connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
             try:
@@ -152,3 +156,10 @@ class FileStore:
 
 def new_install() -> str:
     return secrets.token_hex(16)
+
+
+def open_store(given: Store | str | Path | None) -> Store:
+    """The store that an application asked for: its own, a file, or none that lasts."""
+    if given is None:
+        return MemoryStore()
+    return FileStore(given) if isinstance(given, str | Path) else given

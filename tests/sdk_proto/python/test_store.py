@@ -97,3 +97,11 @@ def test_threads_take_turns(tmp_path: Path) -> None:
         thread.join()
     assert sorted(attempts) == list(range(1, 9))
     store.close()
+
+
+def test_a_closed_file_stays_closed(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "state.sqlite")
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.next_attempt("a", "d")
+    assert not (tmp_path / "state.sqlite").exists()
