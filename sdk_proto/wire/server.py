@@ -1,0 +1,422 @@
+"""The server's side of a session as pure objects: messages in, events out, `now` as an argument.
+
+One class a state, so that a push before sign-in can't be written:
+
+    Unsigned ──hello──▶ Joining ──joined()──▶ Signed
+
+Each method that gives events gives everything that must be done, in order; after a `Close` the object is not used again but
+for `Signed.end`. Knows no sockets, no stores, no tokens. `now` is monotonic seconds, `wall` Unix milliseconds.
+"""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from sdk_proto.wire.close import CloseCode
+from sdk_proto.wire.codec import Codec, FrameError
+from sdk_proto.wire.frames import (
+    DEFAULT_WINDOW,
+    MAX_FRAME,
+    VERSION,
+    Ack,
+    Call,
+    ClientFrame,
+    Error,
+    Hello,
+    Ping,
+    Pong,
+    Reconnect,
+    ServerFrame,
+    StateChange,
+    Subscribe,
+    Unknown,
+    Unsubscribe,
+    Welcome,
+)
+from sdk_proto.wire.heartbeat import HeartbeatPolicy
+
+MINUTE_S = 60.0
+UNSENT_LOOK_S = 5.0  # how often a session with unsent bytes is looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a server grants its clients; one object shared by all sessions."""
+
+    heartbeat: HeartbeatPolicy = field(default_factory=HeartbeatPolicy)
+    reconnect: Reconnect = field(default_factory=Reconnect)
+    window_default: int = DEFAULT_WINDOW
+    window_max: int = 256
+    max_frame: int = MAX_FRAME
+    hello_timeout_s: float = 5.0
+    written_after_s: float = 1.0
+    window_full_s: float = 60.0
+    unsent_timeout_s: float = 30.0
+    foreign_windows: int = 4  # acks for what is not un-acked here: so many windows a minute
+
+    def window(self, wish: int | None) -> int:
+        return self.window_default if wish is None else min(max(wish, 1), self.window_max)
+
+
+# ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Unacked(msgspec.Struct, gc=False):
+    """A push on its way. `stored`: an inbox row or later work may exist for it."""
+
+    written: float  # monotonic
+    written_at: int  # Unix ms
+    timeout_ms: int
+    stored: bool
+    told: int = 0  # 0 nothing, 1 that it was written, 2 that its ack was missed
+
+    @property
+    def deadline(self) -> int:
+        """Unix ms at which its ack is due."""
+        return self.written_at + self.timeout_ms
+
+
+class Send(msgspec.Struct, frozen=True, gc=False):
+    """A frame for the client."""
+
+    frame: ServerFrame
+
+
+class Acked(msgspec.Struct, frozen=True, gc=False):
+    """An id that the client acked; `push` is None if it isn't un-acked on this connection (an earlier one's, or nobody's)."""
+
+    id: int
+    status: str
+    push: Unacked | None
+
+
+class RecallShown(msgspec.Struct, frozen=True, gc=False):
+    """The client has been heard after a recall was written: it has it."""
+
+    id: int
+
+
+class Written(msgspec.Struct, frozen=True, gc=False):
+    """A push is un-acked for a moment; once each."""
+
+    id: int
+    push: Unacked
+
+
+class Missed(msgspec.Struct, frozen=True, gc=False):
+    """A push was not acked by its deadline; once each. It stays un-acked."""
+
+    id: int
+    push: Unacked
+
+
+class AcksDropped(msgspec.Struct, frozen=True, gc=False):
+    """So many ids of an ack were passed over: too many that are not un-acked here."""
+
+    count: int
+
+
+class Close(msgspec.Struct, frozen=True, gc=False):
+    """End the connection: `bye`, then a WebSocket close with the same code."""
+
+    code: int
+    reason: str
+
+
+Event = Send | Acked | RecallShown | Written | Missed | AcksDropped | Close
+
+
+class Offered(enum.Enum):
+    """What becomes of a push offered to a session."""
+
+    SEND = "send"  # un-acked from now on: write it
+    REPEAT = "repeat"  # un-acked here already: don't write it again
+    FULL = "full"  # the window is used up
+
+
+# ── states ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Unsigned:
+    """Waits for the hello. `due` is when `tick` has something to say."""
+
+    __slots__ = ("codec", "due", "terms")
+
+    def __init__(self, codec: Codec, terms: Terms, now: float) -> None:
+        self.codec = codec
+        self.terms = terms
+        self.due = now + terms.hello_timeout_s
+
+    def receive(self, message: bytes, *, text: bool) -> "Joining | Close":
+        """The client's first message."""
+        frames = _decode(self.codec, message, text)
+        if isinstance(frames, Close):
+            return frames
+        hello, *early = frames
+        if not isinstance(hello, Hello):
+            return Close(CloseCode.PROTOCOL_ERROR, "the first frame must be hello")
+        if any(isinstance(frame, Hello) for frame in early):
+            return _HELLO_TWICE
+        if VERSION not in hello.versions:
+            return Close(CloseCode.NO_COMMON_VERSION, f"this server speaks version {VERSION}")
+        return Joining(self.codec, self.terms, hello, tuple(early))
+
+    def tick(self, now: float) -> Close | None:
+        return Close(CloseCode.HELLO_TOO_LATE, "no hello in time") if now >= self.due else None
+
+
+class Joining:
+    """Said hello; its token and device are being looked at. What the client sends meanwhile waits outside, but for the frames
+    that came in one message with the hello (`early`)."""
+
+    __slots__ = ("codec", "early", "hello", "terms")
+
+    def __init__(self, codec: Codec, terms: Terms, hello: Hello, early: tuple[ClientFrame, ...]) -> None:
+        self.codec = codec
+        self.terms = terms
+        self.hello = hello
+        self.early = early
+
+    def joined(
+        self, *, session: str, ends_at: float, pending: int, now: float, wall: int
+    ) -> "tuple[Signed, Welcome, list[Event]]":
+        """The signed-in session, its welcome, and what its early frames ask for. `ends_at` is when its token has run out."""
+        interval_s = self.terms.heartbeat.interval(self.hello.heartbeat)
+        signed = Signed(
+            self.codec,
+            self.terms,
+            window=self.terms.window(self.hello.window),
+            interval_s=interval_s,
+            ends_at=ends_at,
+            now=now,
+        )
+        welcome = Welcome(
+            version=VERSION,
+            session=session,
+            time=wall,
+            heartbeat=self.terms.heartbeat.frame(interval_s),
+            window=signed.window,
+            max_frame=self.terms.max_frame,
+            reconnect=self.terms.reconnect,
+            pending=pending,
+        )
+        return signed, welcome, signed.take(self.early, now, wall) if self.early else []
+
+
+_NONE: dict[int, Unacked] = {}  # shared by all sessions with nothing un-acked, and never written to
+
+
+class Signed:
+    """A signed-in session: its window, its un-acked pushes, its heartbeat.
+
+    `due` is when `tick` is needed next. It only comes nearer between two ticks: whoever keeps the time arms at the nearest
+    value seen and asks again then, so that an ack moves no timer.
+    """
+
+    __slots__ = (
+        "_ends_at",
+        "_foreign",
+        "_full_since",
+        "_heard",
+        "_interval_s",
+        "_pings",
+        "_recalls",
+        "_unsent_since",
+        "codec",
+        "due",
+        "terms",
+        "unacked",
+        "window",
+    )
+
+    def __init__(self, codec: Codec, terms: Terms, *, window: int, interval_s: int, ends_at: float, now: float) -> None:
+        self.codec = codec
+        self.terms = terms
+        self.window = window
+        self.unacked = _NONE
+        self._interval_s = interval_s
+        self._ends_at = ends_at
+        self._heard = now
+        self._pings = 0.0
+        self._foreign = 0.0
+        self._full_since = 0.0
+        self._unsent_since = 0.0
+        self._recalls: tuple[int, ...] = ()
+        self.due = min(ends_at, terms.heartbeat.silent_at(now, interval_s))
+
+    @property
+    def free(self) -> int:
+        """Places left in the window."""
+        return self.window - len(self.unacked)
+
+    @property
+    def half_free(self) -> bool:
+        """Whether it is time to send what waits (PROTOCOL.md, "Window")."""
+        return len(self.unacked) * 2 <= self.window
+
+    # ── from the server ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def offer(self, push_id: int, *, timeout_ms: int, stored: bool, now: float, wall: int) -> Offered:
+        """Take a push into the window, if there is room. `timeout_ms` is the time for its ack."""
+        unacked = self.unacked
+        if push_id in unacked:
+            return Offered.REPEAT
+        held = len(unacked)
+        if held >= self.window:
+            return Offered.FULL
+        if unacked is _NONE:
+            unacked = self.unacked = {}
+        unacked[push_id] = Unacked(now, wall, timeout_ms, stored)
+        terms = self.terms
+        look = now + min(terms.written_after_s, timeout_ms / 1_000)
+        if held + 1 == self.window:
+            self._full_since = now
+            look = min(look, now + terms.window_full_s)
+        if look < self.due:
+            self.due = look
+        return Offered.SEND
+
+    def offer_recall(self, push_id: int) -> Offered:
+        """As `offer`. A recall isn't acked: the client's next frame shows that it came."""
+        if push_id in self._recalls:
+            return Offered.REPEAT
+        if len(self._recalls) >= self.window:
+            return Offered.FULL
+        self._recalls = (*self._recalls, push_id)
+        return Offered.SEND
+
+    def end(self) -> list[tuple[int, Unacked]]:
+        """The connection is over: the pushes that are lost with it."""
+        lost = list(self.unacked.items())
+        self.unacked = _NONE
+        self._recalls = ()
+        return lost
+
+    # ── from the client ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def heard(self, now: float) -> None:
+        """The client showed below the level of frames that it lives (a WebSocket ping or pong)."""
+        self._heard = now
+
+    def receive(self, message: bytes, *, text: bool, now: float, wall: int) -> list[Event]:
+        frames = _decode(self.codec, message, text)
+        if isinstance(frames, Close):
+            return [frames]
+        return self.take(frames, now, wall)
+
+    def take(self, frames: Sequence[ClientFrame], now: float, wall: int) -> list[Event]:
+        """As `receive`, for frames that are decoded."""
+        self._heard = now
+        events: list[Event] = []
+        if self._recalls:
+            events.extend(map(RecallShown, self._recalls))
+            self._recalls = ()
+        for frame in frames:
+            if type(frame) is Ack:
+                self._acked(frame, now, events)
+            elif type(frame) is Ping:
+                level = self.terms.heartbeat.ping(self._pings, now)
+                if level is None:
+                    events.append(Close(CloseCode.PINGING_TOO_FAST, "pinging too fast"))
+                    break
+                self._pings = level
+                if frame.next is not None:
+                    self._interval_s = self.terms.heartbeat.interval(frame.next)
+                    self.due = min(self.due, self.terms.heartbeat.silent_at(now, self._interval_s))
+                events.append(Send(Pong(wall)))
+            elif type(frame) is Hello:
+                events.append(_HELLO_TWICE)
+                break
+            elif type(frame) is not StateChange:
+                events.append(_refusal(frame))
+        return events
+
+    def _acked(self, ack: Ack, now: float, events: list[Event]) -> None:
+        unacked = self.unacked
+        dropped = 0
+        for push_id in ack.ids:
+            push = unacked.pop(push_id, None) if unacked else None
+            if push is not None:
+                self._full_since = 0.0
+            elif not self._room_for_foreign(now):
+                dropped += 1
+                continue
+            events.append(Acked(push_id, ack.status, push))
+        if not unacked:
+            self.unacked = _NONE
+        if dropped:
+            events.append(AcksDropped(dropped))
+
+    def _room_for_foreign(self, now: float) -> bool:
+        """A bucket like that of pings (`HeartbeatPolicy.ping`)."""
+        step_s = MINUTE_S / (self.terms.foreign_windows * self.window)
+        after = max(self._foreign, now) + step_s
+        if after - now > MINUTE_S + step_s / 2:
+            return False
+        self._foreign = after
+        return True
+
+    # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self, now: float, unsent: int = 0) -> list[Event]:
+        """What time brings. `unsent` is how many bytes the connection couldn't send yet."""
+        terms = self.terms
+        silent_at = terms.heartbeat.silent_at(self._heard, self._interval_s)
+        if now >= silent_at:
+            return [Close(CloseCode.HEARTBEAT_MISSED, "nothing heard for too long")]
+        if now >= self._ends_at:
+            return [Close(CloseCode.TOKEN_EXPIRED, "the token has expired")]
+        due = min(silent_at, self._ends_at)
+        if self._full_since:
+            if now >= self._full_since + terms.window_full_s:
+                return [Close(CloseCode.TOO_SLOW, "the window is full and nothing is acked")]
+            due = min(due, self._full_since + terms.window_full_s)
+        if not unsent:
+            self._unsent_since = 0.0
+        elif not self._unsent_since:
+            self._unsent_since = now
+        elif now >= self._unsent_since + terms.unsent_timeout_s:
+            return [Close(CloseCode.TOO_SLOW, "what was sent is not read")]
+        if unsent:
+            due = min(due, now + UNSENT_LOOK_S, self._unsent_since + terms.unsent_timeout_s)
+        events: list[Event] = []
+        for push_id, push in self.unacked.items():
+            if push.told == 2:
+                continue
+            if push.told == 0 and now >= push.written + terms.written_after_s:
+                push.told = 1
+                events.append(Written(push_id, push))
+            missed_at = push.written + push.timeout_ms / 1_000
+            if now >= missed_at:
+                push.told = 2
+                push.stored = True  # whoever is told of the miss stores it
+                events.append(Missed(push_id, push))
+            else:
+                due = min(due, missed_at if push.told else min(missed_at, push.written + terms.written_after_s))
+        self.due = due
+        return events
+
+
+_HELLO_TWICE = Close(CloseCode.PROTOCOL_ERROR, "hello came twice")
+
+
+def _decode(codec: Codec, message: bytes, text: bool) -> list[ClientFrame] | Close:
+    if text is codec.binary:
+        kind = "binary" if codec.binary else "text"
+        return Close(CloseCode.PROTOCOL_ERROR, f"{codec.subprotocol} uses {kind} messages")
+    try:
+        return codec.decode_client(message)
+    except FrameError as error:
+        return Close(CloseCode.PROTOCOL_ERROR, str(error))
+
+
+def _refusal(frame: ClientFrame) -> Send:
+    match frame:
+        case Call() | Subscribe() | Unsubscribe():
+            return Send(Error(code="not_available", message=f"{type(frame).__name__.lower()} is not offered here"))
+        case Unknown(name=name):
+            return Send(Error(code="unknown_frame", message=f"no frame is called {name}"))
+        case _:
+            raise AssertionError(f"no rule for {type(frame).__name__}")
