@@ -1,0 +1,105 @@
+"""Settings of a gateway: every timeout, bound and interval it uses. Section `[gateway]`."""
+
+from dataclasses import dataclass
+
+from push_core.settings import setting
+from push_core.shards import DEFAULT_ZONE
+
+SECTION = "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    zone: str = setting(DEFAULT_ZONE, "Zone of this node.")
+    name: str = setting("gw-1", "Name of this node, as callers see it in a device's presence.")
+    host: str = setting("127.0.0.1", "Address to listen on for devices.")
+    port: int = setting(8081, "Port for devices; 0 picks a free one.", at_least=0, at_most=65_535)
+    reuse_port: bool = setting(False, "Let several gateways of one machine share the port (SO_REUSEPORT).")
+    backlog: int = setting(1_024, "Connections that may wait to be taken by the process.", at_least=1)
+
+    max_sessions: int = setting(
+        18_000, "Most signed-in sessions; a further hello gets 4003 and a time to come back.", at_least=1
+    )
+    max_connections: int = setting(
+        19_000, "Most connections, signed in or not; further ones are closed at once.", at_least=1
+    )
+    overload_retry_ms: int = setting(
+        15_000, "Up to how long a device that was refused for load is asked to stay away, at random.", at_least=0
+    )
+
+    max_head_bytes: int = setting(8_192, "Largest upgrade request, in bytes; a larger one gets HTTP 431.", at_least=256)
+    upgrade_timeout_s: float = setting(5.0, "Time for the upgrade request to arrive.", at_least=0.01)
+    hello_timeout_s: float = setting(5.0, "Time for the hello after the upgrade, else 4005.", at_least=0.01)
+    max_message_bytes: int = setting(
+        65_536, "Largest WebSocket message from a device, in bytes; a larger one gets 1009.", at_least=1_024
+    )
+    close_linger_s: float = setting(
+        2.0, "How long a closed connection may take to send what is left and to answer the close.", at_least=0.01
+    )
+
+    heartbeat_min_s: int = setting(60, "Shortest heartbeat interval a device may wish for.", at_least=1)
+    heartbeat_max_s: int = setting(600, "Longest heartbeat interval a device may wish for.", at_least=1)
+    heartbeat_default_s: int = setting(240, "Interval of a device without a wish.", at_least=1)
+    heartbeat_grace: float = setting(
+        1.5, "A session is closed (4001) after this many intervals without a frame.", at_least=1.0
+    )
+    ping_burst: int = setting(
+        5, "Pings a device may send at once; one comes back per half of heartbeat_min_s. More get 4008.", at_least=1
+    )
+
+    window_default: int = setting(32, "Pushes un-acked per session when the device has no wish.", at_least=1)
+    window_max: int = setting(256, "Most pushes un-acked per session.", at_least=1)
+    window_full_s: float = setting(60.0, "A full window without an ack for so long is closed (4002).", at_least=0.01)
+    written_after_s: float = setting(
+        1.0, "A push un-acked for so long is reported as written (state `sending`).", at_least=0.01
+    )
+    unsent_limit_bytes: int = setting(
+        256 * 1024, "A session with more than this unsent is closed (4002).", at_least=1_024
+    )
+    unsent_timeout_s: float = setting(
+        30.0, "A session with something unsent for so long is closed (4002).", at_least=0.01
+    )
+    token_spread_s: float = setting(
+        60.0, "Sessions whose token expires end within so many seconds after it, at random.", at_least=0.0
+    )
+    wheel_resolution_s: float = setting(0.25, "Step of the timing wheel: how late a timeout may be.", at_least=0.001)
+
+    app_cache_s: float = setting(10.0, "How long an app's keys are kept; so long a change takes.", at_least=0.0)
+    app_cache_size: int = setting(10_000, "Most apps whose keys are kept.", at_least=1)
+    sign_in_batch: int = setting(64, "Most sign-ins handled together.", at_least=1, at_most=1_000)
+    sign_in_parallel: int = setting(4, "Batches of sign-ins under way at a time.", at_least=1, at_most=64)
+    sign_in_bound: int = setting(10_000, "Most sign-ins waiting; a further hello gets 4003.", at_least=1)
+    sign_out_bound: int = setting(
+        50_000, "Most sign-outs waiting for presence; more are left to the dispatchers' corrections.", at_least=1
+    )
+    drain_batch: int = setting(16, "Most inboxes read together.", at_least=1, at_most=1_000)
+    drain_parallel: int = setting(4, "Inbox reads under way at a time.", at_least=1, at_most=64)
+    store_timeout_s: float = setting(5.0, "Time for one call to a store.", at_least=0.01)
+    retry_min_s: float = setting(0.1, "First pause after a failed call to a neighbour, at most.", at_least=0.001)
+    retry_max_s: float = setting(5.0, "Longest pause after failed calls to a neighbour.", at_least=0.001)
+
+    deliver_slice: int = setting(
+        256, "Devices of one Deliver call handled before others get their turn.", at_least=1, at_most=10_000
+    )
+    receipts_linger_s: float = setting(0.05, "How long receipts wait for company.", at_least=0.0)
+    receipts_batch: int = setting(1_000, "Most receipts in one report.", at_least=1)
+    receipts_parallel: int = setting(2, "Reports under way per zone.", at_least=1, at_most=64)
+    receipts_bound: int = setting(
+        100_000, "Most receipts kept while their zone can't be reached; more are dropped with a count.", at_least=1
+    )
+    receipts_timeout_s: float = setting(5.0, "Time for one report.", at_least=0.01)
+
+    lease_ttl_s: float = setting(15.0, "Length of the node's lease in presence.", at_least=0.1)
+    lease_renew_s: float = setting(5.0, "How often the lease is renewed.", at_least=0.01)
+    compare_period_s: float = setting(
+        600.0, "Within this time every session's route is compared with presence.", at_least=1.0
+    )
+    compare_least: int = setting(
+        32, "Routes compared at each renewal at least: how soon an emptied presence is noticed.", at_least=1
+    )
+    register_per_s: int = setting(2_000, "Routes registered again per second after presence lost them.", at_least=1)
+    register_batch: int = setting(200, "Routes in one call of that.", at_least=1)
+
+    stop_retry_ms: int = setting(
+        5_000, "Up to how long devices are asked to wait before they reconnect when the node stops.", at_least=0
+    )
