@@ -1,0 +1,237 @@
+"""The gateway as one program: its parts put together, started and stopped in order.
+
+Composition only. The adapters in `ports` are shared with other programs of the process and are not closed here.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Awaitable
+
+import structlog
+
+from push_core.adapters import Ports
+from push_core.clock import Clock
+from push_core.errors import ConfigError, Unavailable
+from push_core.metrics.catalogue import Metric
+from push_core.presence.port import Node as NodeRecord
+from push_core.tasks import Crew
+from push_gateway import handshake
+from push_gateway.connection import Connection
+from push_gateway.context import Context
+from push_gateway.counters import Counters
+from push_gateway.drains import Drains
+from push_gateway.kicks import Kicks
+from push_gateway.lease import Lease
+from push_gateway.node import Node
+from push_gateway.receipts import Receipts
+from push_gateway.registry import Registry
+from push_gateway.settings import GatewaySettings
+from push_gateway.sign_in import SignIns
+from push_gateway.sign_out import SignOuts
+from push_gateway.wheel import Wheel
+from sdk_proto.wire.close import CloseCode
+from sdk_proto.wire.heartbeat import HeartbeatPolicy
+from sdk_proto.wire.server import Terms
+
+log = structlog.get_logger(__name__)
+
+FLUSH_METRICS_S = 1.0
+AT_ONCE = 256  # connections handled before the loop gets its turn
+# Shares of the grace in which a node stops: what is left after them is for connections to end by themselves.
+LEASE_SHARE, RECEIPTS_SHARE = 0.2, 0.6
+
+
+class Gateway:
+    """One life of one node. `start` raises ConfigError with a sentence when the port is taken, Unavailable when presence can't be reached."""
+
+    def __init__(self, settings: GatewaySettings, ports: Ports, clock: Clock | None = None) -> None:
+        clock = clock or Clock()
+        self._settings = settings
+        self._clock = clock
+        self._metrics = ports.metrics
+        self._crew = Crew("gateway", ports.metrics)
+        self._peers = ports.rpc.peers()
+        incarnation = secrets.token_hex(8)
+        registry, counters = Registry(), Counters(ports.metrics)
+        self._receipts = Receipts(self._peers, lambda: ports.control.shard_map, settings, ports.metrics, self._crew)
+        self._drains = Drains(ports.messages, self._receipts, settings, clock, self._crew)
+        self._sign_outs = SignOuts(ports.presence, settings)
+        self._sign_ins = SignIns(
+            ports.devices,
+            ports.presence,
+            registry=registry,
+            drains=self._drains,
+            kicks=Kicks(ports.presence, self._peers, settings, self._crew),
+            sign_outs=self._sign_outs,
+            counters=counters,
+            settings=settings,
+            clock=clock,
+            incarnation=incarnation,
+        )
+        self._context = Context(
+            settings=settings,
+            terms=terms_of(settings),
+            clock=clock,
+            incarnation=incarnation,
+            wheel=Wheel(settings.wheel_resolution_s, clock.monotonic()),
+            counters=counters,
+            receipts=self._receipts,
+            drains=self._drains,
+            sign_outs=self._sign_outs,
+            sign_ins=self._sign_ins,
+            registry=registry,
+        )
+        self._lease = Lease(ports.presence, ports.messages, self._context, self._crew)
+        self._listener = ports.rpc.listen(node=Node(self._context), zone=settings.zone)
+        self._server: asyncio.Server | None = None
+        self._url = ""
+
+    @property
+    def url(self) -> str:
+        """Where devices connect, known after `start`."""
+        return self._url
+
+    @property
+    def address(self) -> str:
+        """Where other programs reach this node, known after `start`."""
+        return self._listener.address
+
+    @property
+    def incarnation(self) -> str:
+        return self._context.incarnation
+
+    @property
+    def ready(self) -> bool:
+        """Whether new devices should come here."""
+        return self._context.ready and not self._context.stopping
+
+    @property
+    def sessions(self) -> int:
+        """Signed in now."""
+        return len(self._context.registry.signed)
+
+    async def start(self) -> None:
+        await self._listener.start()
+        try:
+            await self._lease.take(
+                NodeRecord(
+                    incarnation=self._context.incarnation,
+                    name=self._settings.name,
+                    address=self._listener.address,
+                    zone=self._settings.zone,
+                )
+            )
+            self._crew.keep("wheel", self._turn_wheel)
+            self._crew.keep("metrics", self._flush_metrics)
+            await self._listen()
+        except BaseException:
+            await self.stop(0.0)
+            raise
+        self._context.ready = True
+        log.info("gateway started", url=self._url, node=self._settings.name, incarnation=self._context.incarnation)
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse what is new, say goodbye to every session, tell of what was not acked, and give the node up: all within the grace."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_s
+        context = self._context
+        context.stopping = True
+        if self._server is not None:
+            self._server.close()
+        self._sign_outs.stop()
+        await self._say_goodbye()
+        # Dispatchers must not find the routes any more before the un-acked pushes go back to them.
+        await _within(self._lease.give_up(), grace_s * LEASE_SHARE)
+        await self._listener.stop(max(0.0, grace_s * LEASE_SHARE))
+        await self._receipts.flush(max(0.0, grace_s * RECEIPTS_SHARE))
+        while context.registry.connections and loop.time() < end:  # noqa: ASYNC110 - once in a life
+            await asyncio.sleep(min(self._settings.wheel_resolution_s, max(0.0, end - loop.time())))
+        for connection in list(context.registry.connections):
+            connection.abort()
+        await asyncio.sleep(0)  # aborted transports tell their protocols in the next turn
+        await self._crew.stop()
+        await _within(self._close_batches(), max(0.0, end - loop.time()))
+        await self._peers.close()
+        context.counters.flush()
+
+    async def _say_goodbye(self) -> None:
+        """`stopping` is set, so nobody new gets in between two slices."""
+        for number, connection in enumerate(list(self._context.registry.connections), start=1):
+            retry_ms = random.randint(0, self._settings.stop_retry_ms)  # noqa: S311 - spreads load
+            connection.close(CloseCode.SHUTTING_DOWN, "shutting down", retry_after_ms=retry_ms)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _close_batches(self) -> None:
+        await self._sign_ins.close()
+        await self._drains.close()
+        await self._sign_outs.close()
+
+    async def _listen(self) -> None:
+        settings = self._settings
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self._context),
+                settings.host,
+                settings.port,
+                backlog=settings.backlog,
+                reuse_port=settings.reuse_port or None,
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"the gateway can't listen on {settings.host}:{settings.port} ({error.strerror or error}); "
+                "choose another port with [gateway] port or --gateway-port"
+            ) from None
+        host, port = self._server.sockets[0].getsockname()[:2]
+        self._url = f"ws://{f'[{host}]' if ':' in host else host}:{port}{handshake.PATH}"
+
+    async def _turn_wheel(self) -> None:
+        await asyncio.sleep(self._settings.wheel_resolution_s)
+        now = self._clock.monotonic()
+        for number, entry in enumerate(self._context.wheel.tick(now), start=1):
+            try:
+                entry.on_due(now)
+            except Exception:  # the supervised edge: one session's fault must not cost the others their turn
+                log.exception("a timeout could not be handled")
+                self._metrics.count(Metric.TASK_ERRORS, task="gateway.wheel")
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _flush_metrics(self) -> None:
+        await asyncio.sleep(FLUSH_METRICS_S)
+        self._context.counters.flush()
+        self._metrics.gauge(Metric.GW_SESSIONS, self.sessions)
+
+
+def terms_of(settings: GatewaySettings) -> Terms:
+    """Raises ConfigError if the heartbeat's bounds contradict one another."""
+    try:
+        heartbeat = HeartbeatPolicy(
+            min_s=settings.heartbeat_min_s,
+            max_s=settings.heartbeat_max_s,
+            default_s=settings.heartbeat_default_s,
+            grace=settings.heartbeat_grace,
+            burst=settings.ping_burst,
+        )
+    except ValueError as error:
+        raise ConfigError(f"[gateway] {error}") from None
+    return Terms(
+        heartbeat=heartbeat,
+        window_default=settings.window_default,
+        window_max=settings.window_max,
+        max_frame=settings.max_message_bytes,
+        hello_timeout_s=settings.hello_timeout_s,
+        written_after_s=settings.written_after_s,
+        window_full_s=settings.window_full_s,
+        unsent_timeout_s=settings.unsent_timeout_s,
+    )
+
+
+async def _within(work: Awaitable[None], timeout_s: float) -> None:
+    """A step of stopping: what it can't do in time is made good by others, so it never keeps the rest from stopping."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await work
+    except (TimeoutError, Unavailable) as error:
+        log.warning("a part of the gateway did not stop in order", error=str(error))

@@ -1,0 +1,36 @@
+"""What all connections of a node share. A connection holds this one reference instead of ten."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from push_core.clock import Clock
+from push_gateway.counters import Counters
+from push_gateway.registry import Registry
+from push_gateway.settings import GatewaySettings
+from push_gateway.wheel import Wheel
+from sdk_proto.wire.server import Terms
+
+if TYPE_CHECKING:
+    from push_gateway.drains import Drains
+    from push_gateway.receipts import Receipts
+    from push_gateway.sign_in import SignIns
+    from push_gateway.sign_out import SignOuts
+
+
+@dataclass(slots=True)
+class Context:
+    """`ready` is what `/readyz` says; `stopping` refuses whatever is new."""
+
+    settings: GatewaySettings
+    terms: Terms
+    clock: Clock
+    incarnation: str
+    wheel: Wheel
+    counters: Counters
+    receipts: "Receipts"
+    drains: "Drains"
+    sign_outs: "SignOuts"
+    sign_ins: "SignIns"
+    registry: Registry = field(default_factory=Registry)
+    ready: bool = False
+    stopping: bool = False

@@ -1,0 +1,85 @@
+"""What dispatchers and other nodes ask of this one: deliver, kick, poke (`push_core.rpc.port.NodeService`)."""
+
+import asyncio
+from collections.abc import Sequence
+
+from push_core.metrics.catalogue import Metric
+from push_core.rpc.port import Deliver, Delivered, Kick, Offer, Poke, Taking
+from push_gateway.context import Context
+from push_gateway.prepared import Prepared, PreparedPush, PreparedRecall
+
+KICKS_AT_ONCE = 64
+
+
+class Node:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def deliver(self, call: Deliver) -> Delivered:
+        """Large calls are handled in slices, so that devices are heard in between. After each slice the call's deadline is looked at anew."""
+        if call.incarnation != self._context.incarnation:
+            return Delivered(bytes([Taking.ABSENT]) * sum(len(offer.devices) for offer in call.offers))
+        takings = bytearray()
+        largest = left = self._context.settings.deliver_slice
+        for offer in call.offers:
+            prepared: Prepared = (
+                PreparedRecall(offer.id)
+                if offer.recall
+                else PreparedPush(offer.push, again=offer.again, via_vendor=offer.via_vendor)
+            )
+            at = 0
+            while at < len(offer.devices):
+                if left <= 0:
+                    await asyncio.sleep(0)
+                    left = largest
+                devices = offer.devices[at : at + left]
+                at += len(devices)
+                left -= len(devices)
+                takings += self._offer(offer, prepared, devices, call.deadline)
+        for taking in Taking:
+            if n := takings.count(taking):
+                self._context.counters.add(Metric.GW_PUSHES, taking.name.lower(), n)
+        return Delivered(bytes(takings))
+
+    async def kick(self, kicks: Sequence[Kick]) -> list[bool]:
+        found: list[bool] = []
+        for number, kick in enumerate(kicks):
+            if number % KICKS_AT_ONCE == KICKS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            found.append(self._kick(kick))
+        return found
+
+    async def poke(self, pokes: Sequence[Poke]) -> None:
+        for poke in pokes:
+            for connection in self._context.registry.of((poke.app, poke.device)):
+                self._context.drains.poke(connection)
+
+    def _offer(self, offer: Offer, prepared: Prepared, devices: Sequence[str], deadline: int) -> bytes:
+        context = self._context
+        now, wall = context.clock.monotonic(), context.clock.wall_ms()
+        if wall >= deadline or wall >= offer.expires:
+            return bytes([Taking.EXPIRED]) * len(devices)
+        signed, joining, app = context.registry.signed, context.registry.joining, offer.app
+        takings = bytearray()
+        for device in devices:
+            key = app, device
+            connection = signed.get(key)
+            if connection is None:
+                takings.append(Taking.FULL if key in joining else Taking.ABSENT)
+                continue
+            taking = connection.offer(offer, prepared, now, wall)
+            if taking is Taking.FULL:
+                context.drains.poke(connection)
+            takings.append(taking)
+        return bytes(takings)
+
+    def _kick(self, kick: Kick) -> bool:
+        """A connection that was won by another device's sign-in: its route is not ours to remove. Kicked by an app (any epoch) it is."""
+        if kick.incarnation and kick.incarnation != self._context.incarnation:
+            return False
+        key = kick.app, kick.device
+        any_epoch = kick.epoch < 0
+        found = [each for each in self._context.registry.of(key) if any_epoch or each.epoch == kick.epoch]
+        for connection in found:
+            connection.close(kick.code, kick.reason, sign_out=any_epoch)
+        return bool(found)
