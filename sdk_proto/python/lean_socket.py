@@ -10,6 +10,7 @@ import hashlib
 import os
 import random
 from collections.abc import Callable
+from typing import cast
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
@@ -67,9 +68,8 @@ class LeanSocket(asyncio.Protocol):
     # ── asyncio.Protocol ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by class
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if self._closed:
