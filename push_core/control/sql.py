@@ -9,9 +9,11 @@ from sqlalchemy import Connection, select, update
 from push_core.control.port import Control, Entry
 from push_core.sql import bulk
 from push_core.sql.database import Database
+from push_core.sql.rows import fetch
 from push_core.sql.tables import control, control_counter
 
 _COLUMNS = ("name", "version", "body")
+_NEWER = "SELECT name, version, body FROM control WHERE version > :version ORDER BY version"
 
 
 class SqlControl(Control):
@@ -36,8 +38,7 @@ class SqlControl(Control):
         return [found.get(key) for key in keys]
 
     async def since(self, version: int) -> list[Entry]:
-        newer = select(control).where(control.c.version > version).order_by(control.c.version)
-        rows = await self._db.read(lambda conn: conn.execute(newer).fetchall())
+        rows = await self._db.read(lambda conn: fetch(conn, _NEWER, _COLUMNS, {"version": version}))
         return [_entry(*row) for row in rows]
 
     async def close(self) -> None:

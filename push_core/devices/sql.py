@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from push_core.devices.port import DeadToken, Devices
 from push_core.models import App, Device, DeviceKey
 from push_core.sql import bulk
 from push_core.sql.database import Database
+from push_core.sql.rows import fetch
 
 _encode = msgspec.json.encode
 _app = msgspec.json.Decoder(App)
@@ -42,7 +43,7 @@ class SqlDevices(Devices):
         return [found.get(name) for name in names]
 
     async def all_apps(self) -> list[App]:
-        rows = await self._db.read(lambda conn: conn.exec_driver_sql("SELECT body FROM apps ORDER BY name").fetchall())
+        rows = await self._db.read(lambda conn: fetch(conn, "SELECT body FROM apps ORDER BY name", ("body",)))
         return [_app.decode(body) for (body,) in rows]
 
     async def put(self, devices: Sequence[Device]) -> list[Device]:
@@ -115,7 +116,7 @@ def _by_alias(conn: Connection, keys: list[DeviceKey], after: str, limit: int) -
     for app, alias in keys:  # each one a range of the index that stops after a page; their union may not be
         page_of = "SELECT device FROM devices WHERE app = :app AND alias = :alias AND device > :after ORDER BY device LIMIT :limit"
         page = {"app": app, "alias": alias, "after": after, "limit": limit}
-        names.update(device for (device,) in conn.execute(text(page_of), page))
+        names.update(device for (device,) in fetch(conn, page_of, ("device",), page))
     return sorted(names)[:limit]
 
 

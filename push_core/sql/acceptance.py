@@ -94,7 +94,7 @@ def _known(
 ) -> tuple[dict[tuple[str, str], tuple[int, bytes]], set[tuple[str, str]]]:
     """Keys that count, with id and digest of their first message; and keys that are there but too old to count."""
     known, run_out = {}, set()
-    for app, key, message_id, digest, created in bulk.select(conn, ",".join(_KEY_ROW), "idempotency", _KEY, keys):
+    for app, key, message_id, digest, created in bulk.select(conn, ", ".join(_KEY_ROW), "idempotency", _KEY, keys):
         if created > now - IDEMPOTENCY_MS:
             known[app, key] = (message_id, digest)
         else:

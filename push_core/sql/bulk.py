@@ -14,7 +14,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from push_core.sql.rows import fetch
+
 LARGEST = 256  # rows in a statement: × 8 columns stays far below SQLite's 32,766 parameters
+
+SKIP_LOCKED = ""  # SQLite has one writer; a server's takers say FOR UPDATE SKIP LOCKED
 
 Row = Sequence[Any]
 
@@ -67,20 +71,27 @@ def select(
     conn: Connection, columns: str, table: str, key: tuple[str, ...], keys: Sequence[Row], *, tail: str = ""
 ) -> list[Any]:
     """`columns` of the rows whose `key` is one of `keys`; `tail` goes on after that condition. No column may be called `key_…`."""
+    names = _names_of(columns)
     found: list[Any] = []
     for part in parts(keys):
-        found.extend(conn.exec_driver_sql(_select(columns, table, key, tail, len(part)), _flat(part)).fetchall())
+        found.extend(fetch(conn, _select(columns, table, key, tail, len(part)), names, _flat(part)))
     return found
 
 
 def select_joined(
-    conn: Connection, names: tuple[str, ...], rows: Sequence[Row], text: str, arguments: Sequence[Any] = ()
+    conn: Connection,
+    names: tuple[str, ...],
+    rows: Sequence[Row],
+    text: str,
+    columns: tuple[str, ...],
+    arguments: Sequence[Any] = (),
 ) -> list[Any]:
-    """Run `text`, in which the table `v` has the given rows; `arguments` are for its own placeholders."""
+    """Run `text`, in which the table `v` has the given rows, and which selects `columns`; `arguments` are for its own
+    placeholders."""
     found: list[Any] = []
     for part in parts(rows):
         statement = f"WITH {_values(names, len(part))} {text}"
-        found.extend(conn.exec_driver_sql(statement, (*_flat(part), *arguments)).fetchall())
+        found.extend(fetch(conn, statement, columns, (*_flat(part), *arguments)))
     return found
 
 
@@ -137,6 +148,11 @@ def _select(columns: str, table: str, key: tuple[str, ...], tail: str, count: in
 def _delete(table: str, key: tuple[str, ...], count: int) -> str:
     found = _select(",".join(f"{table}.{column}" for column in key), table, key, "", count)
     return f"DELETE FROM {table} WHERE ({','.join(key)}) IN ({found})"  # noqa: S608
+
+
+@lru_cache(maxsize=128)
+def _names_of(columns: str) -> tuple[str, ...]:
+    return tuple(column.split(" AS ")[-1].split(".")[-1].strip() for column in columns.split(","))
 
 
 def _same(table: str, key: tuple[str, ...], prefix: str) -> str:

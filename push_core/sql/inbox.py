@@ -6,17 +6,19 @@ What is displaced is named to the caller, who ends it.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from push_core.clock import WallMs
 from push_core.lifecycle import Reason
 from push_core.messages.port import INBOX_LIMIT, Change, InboxAsk, InboxPage, InboxRow
 from push_core.models import DeviceKey
 from push_core.sql import bulk
+from push_core.sql.rows import fetch
 
 KEY = ("app", "device", "id", "recall")
 COLUMNS = (*KEY, "priority", "collapse", "expires", "push", "ack_timeout_ms", "again", "via_vendor")
 _KEEP = {"again": "greatest", "via_vendor": "greatest"}
+_OLDEST = f"SELECT {', '.join(KEY)} FROM inbox WHERE app = :app AND device = :device ORDER BY id, recall LIMIT :n"  # noqa: S608
 Displaced = dict[tuple[int, str, str], Reason]  # (id, device, app)
 
 
@@ -65,19 +67,15 @@ def overflow(conn: Connection, devices: Iterable[DeviceKey]) -> list[tuple[str, 
     """Remove the oldest rows of devices that have more than the limit; their keys (app, device, id, recall)."""
     counts = bulk.select(
         conn,
-        "app, device, COUNT(*)",
+        "app, device, COUNT(*) AS waiting",
         "inbox",
         ("app", "device"),
         list(devices),
         tail=f"GROUP BY app, device HAVING COUNT(*) > {INBOX_LIMIT}",
     )
-    gone: list[tuple[str, str, int, int]] = []
+    gone: list[Any] = []
     for app, device, count in counts:
-        oldest = text(
-            "SELECT app, device, id, recall FROM inbox WHERE app = :app AND device = :device ORDER BY id, recall LIMIT :n"
-        )
-        found = conn.execute(oldest, {"app": app, "device": device, "n": count - INBOX_LIMIT})
-        gone += [(row[0], row[1], row[2], row[3]) for row in found]
+        gone += fetch(conn, _OLDEST, KEY, {"app": app, "device": device, "n": count - INBOX_LIMIT})
     remove(conn, gone)
     return gone
 
@@ -86,6 +84,7 @@ def remove(conn: Connection, keys: Sequence[tuple[str, str, int, int]]) -> None:
     bulk.delete(conn, "inbox", KEY, keys)
 
 
+_ROW = ("n", "id", "priority", "expires", "push", "ack_timeout_ms", "again", "via_vendor", "recall")
 _PAGE = """
 SELECT k.n, i.id, i.priority, i.expires, i.push, i.ack_timeout_ms, i.again, i.via_vendor, i.recall
 FROM (
@@ -108,7 +107,7 @@ def read(conn: Connection, asks: Sequence[InboxAsk], now: WallMs) -> list[InboxP
         if pages[n].waiting  # most devices that connect have nothing waiting, and cost no more than the count
     ]
     for n, message_id, priority, expires, push, ack_timeout_ms, again, via_vendor, recall in bulk.select_joined(
-        conn, _ASK, rows, _PAGE, (now,)
+        conn, _ASK, rows, _PAGE, _ROW, (now,)
     ):
         pages[n].rows.append(
             InboxRow(
@@ -129,7 +128,7 @@ def waiting(conn: Connection, devices: Iterable[DeviceKey], now: WallMs | None =
     """How many rows wait for each device; with `now` only those that have not expired."""
     keys = list(dict.fromkeys(devices))
     tail = "GROUP BY app, device" if now is None else f"AND expires > {now:d} GROUP BY app, device"
-    rows = bulk.select(conn, "app, device, COUNT(*)", "inbox", ("app", "device"), keys, tail=tail)
+    rows = bulk.select(conn, "app, device, COUNT(*) AS waiting", "inbox", ("app", "device"), keys, tail=tail)
     counts = dict.fromkeys(keys, 0)
     counts.update({(app, device): count for app, device, count in rows})
     return counts

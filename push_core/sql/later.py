@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from push_core.clock import WallMs
 from push_core.messages.port import Later, Task
 from push_core.sql import bulk
+from push_core.sql.rows import fetch
 from push_core.sql.states import OPEN_BELOW
-from push_core.sql.tables import later
 
 _KEY = ("id", "device", "task")
 _COLUMNS = (*_KEY, "app", "due", "tries")
+_DUE = f"SELECT {', '.join(_COLUMNS)} FROM later WHERE due <= :now ORDER BY due, id LIMIT :limit {bulk.SKIP_LOCKED}"  # noqa: S608
 
 
 def put(conn: Connection, rows: Sequence[Later]) -> None:
@@ -45,13 +45,10 @@ def put_open(conn: Connection, rows: Sequence[Later]) -> None:
 
 
 def take(conn: Connection, now: WallMs, hold_ms: int, limit: int) -> list[Later]:
-    due = sa.select(later).where(later.c.due <= now).order_by(later.c.due, later.c.id).limit(limit)
-    rows = conn.execute(
-        due.with_for_update(skip_locked=True)
-    ).fetchall()  # of no meaning to SQLite, which has one writer
+    due = {"now": now, "limit": limit}
     taken = [
-        Later(id=row.id, app=row.app, device=row.device, task=Task(row.task), due=now + hold_ms, tries=row.tries + 1)
-        for row in rows
+        Later(id=message_id, app=app, device=device, task=Task(task), due=now + hold_ms, tries=tries + 1)
+        for message_id, device, task, app, _, tries in fetch(conn, _DUE, _COLUMNS, due)
     ]
     values = [(row.id, row.device, row.task.value, row.due, row.tries) for row in taken]
     bulk.update(conn, "later", _KEY, ("due", "tries"), "due = v.due, tries = v.tries", "", values)

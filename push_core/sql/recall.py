@@ -9,6 +9,7 @@ from push_core.models import Priority
 from push_core.sql import inbox
 from push_core.sql.acceptance import EXPANDED
 from push_core.sql.moves import end_open
+from push_core.sql.rows import fetch
 from push_core.sql.states import CODE, OPEN_BELOW
 from push_core.sql.views import owned
 
@@ -23,6 +24,7 @@ _HAS_IT = f"(state >= {OPEN_BELOW} AND state < {CODE[State.EXPIRED]})"
 _TELL = f"""INSERT INTO inbox ({", ".join(inbox.COLUMNS)})
 SELECT app, device, id, 1, {Priority.URGENT.order}, NULL, :expires, :push, 0, 0, 0 FROM deliveries WHERE id = :id AND told = 1
 """  # noqa: S608
+_DEVICES = "SELECT device, told, state FROM deliveries WHERE id = :id ORDER BY device"
 _STEPS = (
     f"UPDATE messages SET recalled_at = :now, expansion = CASE WHEN expansion = 0 THEN 0 ELSE {EXPANDED} END WHERE id = :id",  # noqa: S608
     f"UPDATE deliveries SET told = 1 WHERE id = :id AND ({_HAS_IT} OR (state < {OPEN_BELOW} AND NOT {_WAITS_UNTRIED}))",  # noqa: S608
@@ -43,8 +45,7 @@ def recall(conn: Connection, app: str, message_id: int, now: WallMs) -> Recalled
         values = {"id": message_id, "now": now, "expires": max(row.expires, now + KEEP_MS), "push": b""}
         for step in _STEPS:
             conn.execute(text(step), values)
-    select = "SELECT device, told, state FROM deliveries WHERE id = :id ORDER BY device"
-    found = conn.execute(text(select), {"id": message_id}).fetchall()
+    found = fetch(conn, _DEVICES, ("device", "told", "state"), {"id": message_id})
     notify = [device for device, told, _ in found if told]
     if row.recalled_at is None:
         displaced = _make_room(conn, app, notify, now)

@@ -3,6 +3,8 @@
 Each runs within one transaction.
 """
 
+from typing import Any, NamedTuple
+
 from sqlalchemy import Connection, text
 
 from push_core.clock import WallMs
@@ -12,14 +14,24 @@ from push_core.messages.port import IDEMPOTENCY_MS, Ended
 from push_core.sql import bulk, inbox
 from push_core.sql.acceptance import TO_EXPAND
 from push_core.sql.moves import end_open
+from push_core.sql.rows import fetch
 from push_core.sql.states import CODE, OPEN_BELOW
 
-_EXPIRED = text(
+
+class _Expired(NamedTuple):
+    id: int
+    device: str
+    app: str
+    recall: int
+    state: int | None
+
+
+_EXPIRED = (
     "SELECT i.id, i.device, i.app, i.recall, d.state FROM inbox i"
     " LEFT JOIN deliveries d ON d.id = i.id AND d.device = i.device AND d.app = i.app"
     " WHERE i.expires <= :now ORDER BY i.expires LIMIT :limit"
 )
-_OPEN = text(
+_OPEN = (
     f"SELECT id, app, device FROM (SELECT id, app, device FROM deliveries"  # noqa: S608
     f" WHERE id >= :start AND id <= :last AND state IN ({CODE[State.ACCEPTED]}, {CODE[State.SENDING]})"
     f" AND (id > :start OR device > :device OR :whole) ORDER BY id, device LIMIT :limit) d"
@@ -27,7 +39,7 @@ _OPEN = text(
     f" WHERE id >= :start AND id <= :last AND expansion = {TO_EXPAND} AND (id > :start OR :whole) ORDER BY id LIMIT :limit) m"
     f" ORDER BY id, device LIMIT :limit"
 )
-_ENDED = text(
+_ENDED = (
     f"SELECT m.id FROM messages m WHERE m.id < :before AND m.expansion <> {TO_EXPAND} AND NOT EXISTS"  # noqa: S608
     f" (SELECT 1 FROM deliveries d WHERE d.id = m.id AND d.state < {OPEN_BELOW}) ORDER BY m.id LIMIT :limit"
 )
@@ -37,7 +49,9 @@ def expire(conn: Connection, now: WallMs, limit: int) -> list[Ended]:
     ended: list[Ended] = []
     # Again while rows were found that end nothing (recalls): fewer results than `limit` must mean that nothing is left.
     while len(ended) < limit:
-        rows = conn.execute(_EXPIRED, {"now": now, "limit": limit - len(ended)}).fetchall()
+        rows = [
+            _Expired(*row) for row in fetch(conn, _EXPIRED, _Expired._fields, {"now": now, "limit": limit - len(ended)})
+        ]
         if not rows:
             break
         inbox.remove(conn, [(row.app, row.device, row.id, row.recall) for row in rows])
@@ -54,7 +68,8 @@ def open_between(
     after_id, device = after
     # `whole`: the position lies before the range, so all of the first id counts, its message row (device "") included.
     values = {"start": max(first_id, after_id), "last": last_id, "device": device, "whole": int(after_id < first_id)}
-    return [(row.id, row.app, row.device) for row in conn.execute(_OPEN, {**values, "limit": limit})]
+    found: list[Any] = fetch(conn, _OPEN, ("id", "app", "device"), {**values, "limit": limit})
+    return found
 
 
 def cursor(conn: Connection, name: str) -> int:
@@ -66,7 +81,7 @@ def move_cursor(conn: Connection, name: str, to: int) -> None:
 
 
 def prune(conn: Connection, before_id: int, limit: int) -> int:
-    ids = [(row.id,) for row in conn.execute(_ENDED, {"before": before_id, "limit": limit})]
+    ids = fetch(conn, _ENDED, ("id",), {"before": before_id, "limit": limit})
     for table in ("messages", "deliveries", "later"):
         bulk.delete(conn, table, ("id",), ids)
     # Older than a day whatever the hour is now: `before_id` was made before it.

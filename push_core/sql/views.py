@@ -10,15 +10,14 @@ from push_core.lifecycle import State, most_advanced
 from push_core.messages.port import DeliveryView, MessageView, Standing
 from push_core.sql import bulk
 from push_core.sql.acceptance import TO_EXPAND
+from push_core.sql.rows import fetch
 from push_core.sql.states import AT, STATE
 
-_COUNTS = text("SELECT state, reason, COUNT(*) FROM deliveries WHERE id = :id GROUP BY state, reason")
+_COUNTS = "SELECT state, reason, COUNT(*) AS many FROM deliveries WHERE id = :id GROUP BY state, reason"
 _TIMES = ("at_accepted", "at_sending", "at_waiting", "at_vendor", "at_delivered", "at_displayed", "at_clicked")
-_PAGE = text(
-    f"SELECT device, channel, state, reason, at_ended, late_at, {', '.join(_TIMES)} FROM deliveries"  # noqa: S608
-    " WHERE id = :id AND device > :after ORDER BY device LIMIT :limit"
-)
-_FIRST = text(str(_PAGE).replace(" AND device > :after", ""))
+_DELIVERY = ("device", "channel", "state", "reason", "at_ended", "late_at", *_TIMES)
+_FIRST = f"SELECT {', '.join(_DELIVERY)} FROM deliveries WHERE id = :id ORDER BY device LIMIT :limit"  # noqa: S608
+_PAGE = _FIRST.replace(" ORDER BY", " AND device > :after ORDER BY")
 _NAME = {column: state.value for state, column in AT.items() if column != "at_ended"}
 
 
@@ -34,7 +33,7 @@ def view(conn: Connection, app: str, message_id: int, after: str | None, limit: 
         return None
     counts: dict[str, int] = {}
     reasons: dict[State, set[str]] = {}
-    for code, reason, count in conn.execute(_COUNTS, {"id": message_id}):
+    for code, reason, count in fetch(conn, _COUNTS, ("state", "reason", "many"), {"id": message_id}):
         state = STATE[code]
         counts[state.value] = counts.get(state.value, 0) + count
         reasons.setdefault(state, set()).add(reason)
@@ -63,7 +62,10 @@ def _state_of(states: list[State], *, expanding: bool, recalled: bool) -> State:
 
 def _deliveries(conn: Connection, message_id: int, after: str | None, limit: int) -> list[DeliveryView]:
     page = {"id": message_id, "limit": limit}
-    rows = conn.execute(_FIRST, page) if after is None else conn.execute(_PAGE, {**page, "after": after})
+    if after is None:
+        rows = fetch(conn, _FIRST, _DELIVERY, page)
+    else:
+        rows = fetch(conn, _PAGE, _DELIVERY, {**page, "after": after})
     views = []
     for device, channel, code, reason, at_ended, late_at, *times in rows:
         state = STATE[code]
@@ -82,8 +84,10 @@ def envelopes(conn: Connection, ids: Sequence[int]) -> list[Envelope | None]:
     return [found.get(message_id) for message_id in ids]
 
 
+_ASKED = ("n", "id", "app", "device")
+_STANDING = ("n", "state", "vendor", "recalled", "in_inbox")
 _STANDINGS = """
-SELECT v.n, d.state, d.vendor, m.recalled_at IS NOT NULL, i.id IS NOT NULL
+SELECT v.n, d.state, d.vendor, m.recalled_at IS NOT NULL AS recalled, i.id IS NOT NULL AS in_inbox
 FROM v JOIN deliveries d ON d.id = v.id AND d.device = v.device AND d.app = v.app
 JOIN messages m ON m.id = v.id
 LEFT JOIN inbox i ON i.app = v.app AND i.device = v.device AND i.id = v.id AND i.recall = 0
@@ -93,7 +97,7 @@ LEFT JOIN inbox i ON i.app = v.app AND i.device = v.device AND i.id = v.id AND i
 def standings(conn: Connection, keys: Sequence[tuple[int, str, str]]) -> list[Standing | None]:
     rows = [(n, *key) for n, key in enumerate(keys)]
     found: list[Standing | None] = [None] * len(keys)
-    for n, code, vendor, recalled, in_inbox in bulk.select_joined(conn, ("n", "id", "app", "device"), rows, _STANDINGS):
+    for n, code, vendor, recalled, in_inbox in bulk.select_joined(conn, _ASKED, rows, _STANDINGS, _STANDING):
         found[n] = Standing(STATE[code], bool(recalled), bool(in_inbox), vendor)
     return found
 
