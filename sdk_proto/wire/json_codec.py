@@ -79,7 +79,6 @@ _SHORT_ACK = re.compile(
     + "|".join(ACK_STATUSES).encode()
     + rb')")?\}\}\n?'
 ).fullmatch
-_ID_DIGITS = 19
 _FLAGS = {  # what closes a push, by `again` and `via_vendor`
     (True, False): b',"again":true}}',
     (False, True): b',"via_vendor":true}}',
@@ -98,7 +97,7 @@ class JsonCodec:
         match = _SHORT_ACK(message)
         if match is not None:
             text, status = match.groups()
-            ids = (int(text),) if len(text) <= _ID_DIGITS else tuple(map(int, text.split(b'","')))
+            ids = tuple(map(int, text.split(b'","'))) if b'"' in text else (int(text),)
             if max(ids) <= MAX_ID:
                 return [Ack(ids, _STATUS[status])]
         return _decode(message, _CLIENT, MAX_CLIENT_FRAMES)

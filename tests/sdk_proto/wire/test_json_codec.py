@@ -18,6 +18,7 @@ from sdk_proto.wire.subprotocols import JSON
         (b'{"ack":{"ids":["7"]}}', [f.Ack((7,))]),
         (b'{"ack":{"status":null,"ids":["7"]}}', [f.Ack((7,))]),
         (b'{"ack":{"ids":["7"],"status":"clicked"}}\n', [f.Ack((7,), "clicked")]),
+        (b'{"ack":{"ids":["7","8"]}}', [f.Ack((7, 8))]),
         (b'{"dance":17}', [f.Unknown("dance")]),
         (b'{"' + b"x" * 500 + b'":{}}', [f.Unknown("x" * 64)]),
     ],
