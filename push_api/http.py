@@ -30,6 +30,9 @@ from push_core.errors import CODES, ConfigError, Overloaded, TacoError, UserErro
 
 log = structlog.get_logger(__name__)
 
+_NOT_HTTP = "the request is not HTTP/1.1, or its head is too large"
+_OFFER = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
 Routes = Sequence[BaseRoute]
 """What a composition may add to the API's paths."""
 
@@ -126,15 +129,13 @@ def fallback(routes: Routes) -> ASGIApp:
     """The routes that the composition adds, and the contract's 404 for everything else. They have no more rights than any other caller."""
 
     async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return Response(
-            body_of(_as_ours(error, request.url.path)),
-            error.status_code,
-            headers=error.headers,
-            media_type="application/json",
-        )
+        if isinstance(error, HTTPException):
+            body, status, headers = body_of(_as_ours(error, request.url.path)), error.status_code, error.headers
+        else:
+            body, status, headers = body_of(error), 500, None
+        return Response(body, status, headers, "application/json")
 
-    return Starlette(routes=list(routes), exception_handlers={HTTPException: refused})
+    return Starlette(routes=list(routes), exception_handlers={HTTPException: refused, Exception: refused})
 
 
 def _as_ours(error: HTTPException, path: str) -> TacoError:
@@ -182,14 +183,28 @@ class _BoundedHttp(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.cycle.keep_alive = (
-                False  # answered as the plain request it also is; what follows would not be HTTP/1.1
-            )
+        except httptools.HttpParserUpgrade as offer:
+            self._decline_upgrade(data[offer.args[0] :])
         except httptools.HttpParserError:
-            self.send_400_response("the request is not HTTP/1.1, or its head is too large")
-            return
+            self.send_400_response(_NOT_HTTP)
         self._watch()
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Start the request over without its offer to speak something else, as RFC 9110 §7.8 allows: the parser would skip its body.
+
+        Some clients offer HTTP/2 with whatever they ask first (Java's does).
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.send_400_response(_NOT_HTTP)
+            return
+        kept = [name + b": " + value for name, value in self.headers if name not in _OFFER]
+        head = b"\r\n".join([method + b" " + self.url + b" HTTP/1.1", *kept, b"connection: close", b"", b""])
+        self.parser = httptools.HttpRequestParser(self)
+        try:
+            self.parser.feed_data(head + rest)
+        except httptools.HttpParserError:
+            self.send_400_response(_NOT_HTTP)
 
     def send_400_response(self, msg: str) -> None:
         self._answer_and_close(UserError(msg, code="bad_request"))
@@ -208,12 +223,14 @@ class _BoundedHttp(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self._in_head = False
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+            self._in_head = False
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._in_body = False
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+            self._in_body = False
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -226,6 +243,8 @@ class _BoundedHttp(HttpToolsProtocol):
 
     def _watch(self) -> None:
         """Set the deadline for what this connection waits for now."""
+        if self.transport.is_closing():
+            return
         answered = self.cycle is not None and self.cycle.response_complete
         if self._in_head:
             waiting_for, timeout_s = "head", self.settings.head_timeout_s
@@ -233,7 +252,7 @@ class _BoundedHttp(HttpToolsProtocol):
             waiting_for, timeout_s = "rest", self.settings.body_timeout_s
         else:
             waiting_for, timeout_s = "", 0.0
-            if answered and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            if answered and self.timeout_keep_alive_task is None:
                 # The rest of a body came after the answer, or an empty line between requests: uvicorn took its timer away.
                 self.timeout_keep_alive_task = self.loop.call_later(
                     self.timeout_keep_alive, self.timeout_keep_alive_handler

@@ -1,0 +1,407 @@
+"""The HTTP server against slow, careless and hostile clients, over real sockets."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import httpx
+import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from push_api.app import PushApi
+from push_api.http import listen
+from push_api.settings import ApiSettings
+from push_core.adapters import Ports
+from push_core.errors import ConfigError
+from push_core.metrics.catalogue import Metric
+from tests.push_api.conftest import client_of
+from tests.push_api.refusals import good
+
+HEAD = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nauthorization: Bearer demo.secret\r\n"
+
+
+class Wire:
+    """A bare connection: what httpx is too polite for."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+        body = await self.reader.readexactly(int(headers.get("content-length", 0)))
+        return int(head[0].split()[1]), headers, body
+
+    async def closed(self) -> bytes:
+        """What still comes until the server closes."""
+        return await self.reader.read()
+
+    async def close(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
+async def wire_to(api: PushApi) -> Wire:
+    url = httpx.URL(api.url)
+    return Wire(*await asyncio.open_connection(url.host, url.port))
+
+
+@pytest.fixture
+async def wire(api: PushApi) -> AsyncIterator[Wire]:
+    opened = await wire_to(api)
+    yield opened
+    await opened.close()
+
+
+def body() -> bytes:
+    return json.dumps(good()).encode()
+
+
+async def test_a_connection_is_kept_and_pipelined_requests_are_answered_in_order(wire: Wire) -> None:
+    await wire.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /nope HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await wire.answer())[0] == 200
+    assert (await wire.answer())[0] == 404
+    await wire.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await wire.answer())[0] == 200
+
+
+async def test_a_chunked_body_is_read(wire: Wire) -> None:
+    data = body()
+    await wire.send(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+    for at in range(0, len(data), 7):
+        await wire.send(b"%x\r\n%b\r\n" % (len(data[at : at + 7]), data[at : at + 7]))
+    await wire.send(b"0\r\n\r\n")
+    assert (await wire.answer())[0] == 202
+
+
+async def test_expect_100_continue_is_answered(wire: Wire) -> None:
+    data = body()
+    await wire.send(HEAD + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(data))
+    assert (await wire.answer())[0] == 100
+    await wire.send(data)
+    assert (await wire.answer())[0] == 202
+
+
+async def test_an_offered_upgrade_is_not_taken_and_the_request_is_answered(wire: Wire) -> None:
+    data = body()
+    await wire.send(
+        HEAD + b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\ncontent-length: %d\r\n\r\n" % len(data) + data
+    )
+    status, headers, _ = await wire.answer()
+    assert (status, headers["connection"]) == (202, "close")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"hello\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",  # a TLS hello
+        b"GET /healthz HTTP/9.9\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nbad header\r\n\r\n",
+        b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: x\r\n\r\n",
+        b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_gets_the_error_body_and_is_closed(wire: Wire, garbage: bytes) -> None:
+    await wire.send(garbage)
+    status, headers, answer = await wire.answer()
+    assert (status, headers["connection"], headers["content-type"]) == (400, "close", "application/json")
+    assert json.loads(answer)["error"]["code"] == "bad_request"
+    assert await wire.closed() == b""
+
+
+async def test_a_header_that_never_ends_is_refused(wire: Wire) -> None:
+    await wire.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n" + b"x-flood: y\r\n" * 4_000)
+    assert (await wire.answer())[0] == 400
+
+
+async def test_a_path_that_never_ends_is_refused(wire: Wire) -> None:
+    await wire.send(b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await wire.answer())[0] == 400
+
+
+async def test_a_body_above_the_limit_gets_413_and_the_connection_lives(wire: Wire, settings: ApiSettings) -> None:
+    size = settings.max_body_bytes + 1
+    await wire.send(HEAD + b"content-length: %d\r\n\r\n" % size)
+    status, _, answer = await wire.answer()  # before a byte of the body
+    assert (status, json.loads(answer)["error"]["code"]) == (413, "too_large")
+    await wire.send(b"x" * size)
+    await wire.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await wire.answer())[0] == 200
+
+
+async def test_a_chunked_body_above_the_limit_gets_413_while_it_comes(wire: Wire, settings: ApiSettings) -> None:
+    await wire.send(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    for _ in range(settings.max_body_bytes // 0x10000 + 1):
+        await wire.send(chunk)
+    assert (await wire.answer())[0] == 413
+
+
+async def test_a_polite_client_sees_the_413(http: httpx.AsyncClient, settings: ApiSettings) -> None:
+    answer = await http.post("/v1/messages", content=b"x" * (settings.max_body_bytes + 1))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
+
+class TestSlow:
+    @pytest.fixture
+    def settings(self) -> ApiSettings:
+        return ApiSettings(port=0, grpc_port=-1, head_timeout_s=0.05, body_timeout_s=0.05, keep_alive_s=0.05)
+
+    async def test_a_connection_that_says_nothing_is_closed(self, wire: Wire) -> None:
+        assert await wire.closed() == b""
+
+    async def test_a_head_that_trickles_is_closed(self, wire: Wire) -> None:
+        for byte in HEAD:
+            try:
+                await wire.send(bytes([byte]))
+                await asyncio.sleep(0.005)
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("the server listened to a head for as long as it liked")
+
+    async def test_a_second_head_that_trickles_is_closed(self, wire: Wire) -> None:
+        await wire.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        await wire.answer()
+        await wire.send(b"GET /heal")
+        assert await wire.closed() == b""
+
+    async def test_a_body_that_does_not_come_gets_408(self, wire: Wire) -> None:
+        await wire.send(HEAD + b"content-length: 100\r\n\r\n{")
+        status, _, answer = await wire.answer()
+        assert (status, json.loads(answer)["error"]["code"]) == (408, "request_timeout")
+        assert await wire.closed() == b""
+
+    async def test_the_rest_of_a_refused_body_is_not_waited_for_for_ever(self, wire: Wire) -> None:
+        await wire.send(b"POST /nope HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n")
+        assert (await wire.answer())[0] == 404
+        assert await wire.closed() == b""
+
+    async def test_an_idle_connection_is_closed(self, wire: Wire) -> None:
+        await wire.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        await wire.answer()
+        assert await wire.closed() == b""
+
+    async def test_a_connection_whose_refused_body_came_late_is_idle_again(self, wire: Wire) -> None:
+        await wire.send(b"POST /nope HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n")
+        await wire.answer()
+        await wire.send(b"abc")
+        assert await wire.closed() == b""
+
+
+class TestBounds:
+    @pytest.fixture
+    def settings(self) -> ApiSettings:
+        return ApiSettings(port=0, grpc_port=-1, max_connections=2, max_in_flight=1, request_timeout_s=0.1)
+
+    async def test_connections_beyond_the_bound_get_503(self, api: PushApi) -> None:
+        kept = [await wire_to(api) for _ in range(2)]
+        for one in kept:
+            await one.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert (await one.answer())[0] == 200
+        third = await wire_to(api)
+        status, headers, answer = await third.answer()
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert json.loads(answer)["error"]["code"] == "overloaded"
+        for one in (*kept, third):
+            await one.close()
+
+    async def test_requests_beyond_the_bound_get_503_and_health_goes_on(self, api: PushApi, ports: Ports) -> None:
+        gate, asked = asyncio.Event(), asyncio.Event()
+
+        async def slow(*_: object, **__: object) -> list[None]:
+            asked.set()
+            await gate.wait()
+            return [None]
+
+        ports.messages.replace(get=slow)  # type: ignore[attr-defined]
+        async with client_of(api, "demo.secret") as client:
+            waiting = asyncio.create_task(client.get("/v1/messages/1"))
+            await asked.wait()
+            answer = await client.get("/v1/messages/1")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+            assert answer.headers["retry-after"] == "1"
+            assert (await client.get("/healthz")).status_code == 200
+            gate.set()
+            assert (await waiting).status_code == 404
+
+    async def test_a_request_that_takes_too_long_gets_503(self, api: PushApi, ports: Ports) -> None:
+        async def hang(*_: object, **__: object) -> None:
+            await asyncio.Event().wait()
+
+        ports.messages.replace(get=hang)  # type: ignore[attr-defined]
+        async with client_of(api, "demo.secret") as client:
+            answer = await client.get("/v1/messages/1")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+
+
+async def test_a_caller_that_hangs_up_is_no_fault_and_its_message_is_committed(api: PushApi, ports: Ports) -> None:
+    gate, begun, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    real = ports.messages
+    commit = real._inner.commit  # type: ignore[attr-defined]
+
+    async def slow(*args: object, **options: object) -> object:
+        begun.set()
+        await gate.wait()
+        result: object = await commit(*args, **options)
+        done.set()
+        return result
+
+    real.replace(commit=slow)  # type: ignore[attr-defined]
+    gone = await wire_to(api)
+    await gone.send(HEAD + b"content-length: %d\r\n\r\n" % len(body()) + body())
+    await begun.wait()
+    gone.writer.transport.abort()
+    gate.set()
+    await done.wait()
+    while not ports.metrics.counted(Metric.API_ACCEPTED):  # type: ignore[attr-defined]
+        await asyncio.sleep(0.001)
+    await gone.close()
+
+
+async def test_a_caller_that_hangs_up_within_its_body_is_counted_and_nothing_else(api: PushApi, ports: Ports) -> None:
+    gone = await wire_to(api)
+    await gone.send(HEAD + b"content-length: 100\r\n\r\n{")
+    await asyncio.sleep(0.01)
+    gone.writer.transport.abort()
+    while not ports.metrics.counted(Metric.API_REQUESTS, status="gone"):  # type: ignore[attr-defined]
+        await asyncio.sleep(0.001)
+    await gone.close()
+
+
+class TestStopping:
+    async def test_requests_under_way_are_finished(self, settings: ApiSettings, ports: Ports) -> None:
+        api = PushApi(settings, ports)
+        await api.start()
+        gate, asked = asyncio.Event(), asyncio.Event()
+
+        async def slow(*_: object, **__: object) -> list[None]:
+            asked.set()
+            await gate.wait()
+            return [None]
+
+        ports.messages.replace(get=slow)  # type: ignore[attr-defined]
+        async with client_of(api, "demo.secret") as client:
+            waiting = asyncio.create_task(client.get("/v1/messages/1"))
+            await asked.wait()
+            stopping = asyncio.create_task(api.stop(5.0))
+            await asyncio.sleep(0.01)
+            with pytest.raises(httpx.ConnectError):
+                async with client_of(api, None) as newcomer:
+                    await newcomer.get("/healthz")
+            gate.set()
+            answer = await waiting
+            assert (answer.status_code, answer.headers["connection"]) == (404, "close")
+            await stopping
+
+    async def test_what_does_not_finish_in_time_is_told_so(self, settings: ApiSettings, ports: Ports) -> None:
+        api = PushApi(settings, ports)
+        await api.start()
+        asked = asyncio.Event()
+
+        async def hang(*_: object, **__: object) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        ports.messages.replace(get=hang)  # type: ignore[attr-defined]
+        async with client_of(api, "demo.secret") as client:
+            waiting = asyncio.create_task(client.get("/v1/messages/1"))
+            await asked.wait()
+            await api.stop(0.05)
+            answer = await waiting
+        assert (answer.status_code, answer.json()["error"]["message"]) == (503, "the server is stopping")
+
+    async def test_idle_connections_do_not_hold_it_up(self, settings: ApiSettings, ports: Ports) -> None:
+        api = PushApi(settings, ports)
+        await api.start()
+        idle = await wire_to(api)
+        await idle.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        await idle.answer()
+        async with asyncio.timeout(20.0):
+            await api.stop(30.0)
+        assert await idle.closed() == b""
+        await idle.close()
+
+
+async def test_a_taken_port_is_a_sentence(api: PushApi, ports: Ports, settings: ApiSettings) -> None:
+    port = httpx.URL(api.url).port
+    assert port is not None
+    with pytest.raises(ConfigError, match=rf"\[api\] port: {port} on 127.0.0.1 is taken"):
+        await PushApi(replace(settings, port=port), ports).start()
+
+
+async def test_a_host_that_is_none_is_a_sentence(ports: Ports, settings: ApiSettings) -> None:
+    for host in ("no.such.host.invalid", "192.0.2.1"):
+        with pytest.raises(ConfigError, match=r"\[api\] host and port: can't listen on"):
+            await listen(host, 0)
+
+
+async def test_ipv6_addresses_are_written_in_brackets(ports: Ports, settings: ApiSettings) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    api = PushApi(replace(settings, host="::1"), ports)
+    await api.start()
+    assert api.url.startswith("http://[::1]:")
+    async with client_of(api, None) as client:
+        assert (await client.get("/healthz")).status_code == 200
+    await api.stop(1.0)
+
+
+class TestExtraRoutes:
+    @pytest.fixture
+    async def api(self, settings: ApiSettings, ports: Ports) -> AsyncIterator[PushApi]:
+        async def hello(request: Request) -> PlainTextResponse:
+            if "teapot" in request.query_params:
+                raise HTTPException(418, "short and stout")
+            if "broken" in request.query_params:
+                raise KeyError("a secret thing")
+            return PlainTextResponse("hello")
+
+        routes = [Route("/demo", hello), Route("/v1/messages", hello, methods=["GET"])]
+        running = PushApi(settings, ports, extra_routes=routes)
+        await running.start()
+        yield running
+        await running.stop(1.0)
+
+    async def test_they_are_served_beside_the_contract(self, http: httpx.AsyncClient) -> None:
+        answer = await http.get("/demo")
+        assert (answer.status_code, answer.text) == (200, "hello")
+        assert (await http.post("/v1/messages", json=good())).status_code == 202
+
+    async def test_they_do_not_replace_what_the_contract_has(self, http: httpx.AsyncClient) -> None:
+        assert (await http.get("/v1/messages")).status_code == 405
+
+    async def test_their_refusals_have_the_one_shape(self, http: httpx.AsyncClient) -> None:
+        for method, path, status, code in [
+            ("GET", "/demo/x", 404, "not_found"),
+            ("POST", "/demo", 405, "method_not_allowed"),
+            ("GET", "/demo?teapot", 418, "bad_request"),
+        ]:
+            answer = await http.request(method, path)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+        assert set((await http.post("/demo")).headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+    async def test_their_faults_are_told_without_their_inside(self, http: httpx.AsyncClient) -> None:
+        answer = await http.get("/demo?broken")
+        assert answer.status_code == 500
+        assert answer.json()["error"]["code"] == "internal"
+        assert "secret" not in answer.text
+        assert (await http.get("/demo")).status_code == 200
