@@ -87,20 +87,18 @@ class Receipts:
         standings = await self._messages.standings([(one.id, one.app, one.device) for one in receipts])
         written: list[Change] = []
         missed = []
-        foreign = repeats = 0
+        unmoved: list[Applied] = []
         for receipt, standing in zip(receipts, standings, strict=True):
             if standing is None:
-                foreign += 1
+                unmoved.append(Applied.FOREIGN)
             elif standing.state not in OPEN or standing.recalled:
-                repeats += 1
+                unmoved.append(Applied.REPEAT)
             elif receipt.kind in TOLD:
                 if not standing.vendor:
                     written.append(told(receipt))
             else:
                 missed.append((receipt, standing))
-        self._metrics.count(Metric.DI_RECEIPTS, foreign, applied=Applied.FOREIGN.value)
-        self._metrics.count(Metric.DI_RECEIPTS, repeats, applied=Applied.REPEAT.value)
-        self._count(await self._ledger.apply(written))
+        self._count([*unmoved, *await self._ledger.apply(written)])
         if not missed:
             return
         ids = list({receipt.id for receipt, _ in missed})

@@ -1,18 +1,49 @@
-"""The way of a delivery from the queue to a gateway or an inbox."""
+"""The way of a delivery from the queue to a gateway, an inbox or a vendor's queue."""
 
+import asyncio
+
+import msgspec
+import pytest
+
+from dispatcher.settings import DispatcherSettings
+from push_core.envelope import Work, vendor_queue_name
+from push_core.errors import Unavailable
 from push_core.lifecycle import State
+from push_core.messages.port import Later, Task
+from push_core.models import Channels, Priority
 from push_core.rpc.port import ReceiptKind, Taking
-from tests.dispatcher.world import World
+from tests.dispatcher.world import APP, HOUR, World
 
 
 async def test_a_connected_device_gets_the_push_and_its_ack_settles_it(world: World) -> None:
     node = await world.node()
     await node.connect("d-1")
     envelope = await world.push("d-1")
-    assert node.written == [(envelope.id, "courier", "d-1", False)]
+    assert node.written == [(envelope.id, APP, "d-1", False)]
     assert await world.state(envelope, "d-1") is State.ACCEPTED
     await world.report(envelope, "d-1", ReceiptKind.RECEIVED, stored=False)
     assert await world.state(envelope, "d-1") is State.DELIVERED
+
+
+async def test_the_trace_id_rides_along_and_the_trail_tells_where_it_went(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    envelope = await world.push("d-1")
+    assert node.calls[0].traceparent == envelope.traceparent
+    (event,) = await world.trail.of_message(APP, envelope.id)
+    assert (event.step, event.node, event.device, event.traceparent) == ("offered", "gw-1", "d-1", envelope.traceparent)
+
+
+async def test_a_batch_is_one_call_to_each_node(world: World) -> None:
+    one, other = await world.node("gw-1"), await world.node("gw-2")
+    await one.connect("a", "b", "c")
+    await other.connect("d")
+    envelopes = [world.envelope(device) for device in "abcd"]
+    await world.commit(*envelopes)
+    await world.publish(*envelopes)
+    await world.handle()
+    assert [len(call.offers) for call in one.calls] == [3]
+    assert [len(call.offers) for call in other.calls] == [1]
 
 
 async def test_a_device_that_is_offline_finds_the_push_in_its_inbox(world: World) -> None:
@@ -23,10 +54,409 @@ async def test_a_device_that_is_offline_finds_the_push_in_its_inbox(world: World
     assert (row.id, row.push, row.again, row.via_vendor) == (envelope.id, envelope.push, False, False)
 
 
+async def test_equal_device_names_in_two_apps_never_meet(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1", app="customer")
+    envelope = await world.push("d-1")
+    assert node.written == []
+    assert await world.state(envelope, "d-1") is State.WAITING
+
+
 async def test_a_full_window_stores_the_push_and_tells_the_gateway(world: World) -> None:
     node = await world.node()
     await node.connect("d-1")
     node.plan["d-1"] = Taking.FULL
     envelope = await world.push("d-1")
     assert await world.reason(envelope, "d-1") == "full"
-    assert [(poke.app, poke.device) for poke in node.pokes] == [("courier", "d-1")]
+    assert [(poke.app, poke.device) for poke in node.pokes] == [(APP, "d-1")]
+
+
+async def test_a_full_window_asks_the_vendor_only_at_the_ack_deadline(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    await world.register("d-1", vendor_tokens={"stub": "t-1"})
+    node.plan["d-1"] = Taking.FULL
+    envelope = await world.push("d-1")
+    assert await world.later(9.0) == 0
+    assert await world.later(1.0) == 1
+    assert (await world.standing(envelope, "d-1")).vendor == "stub"
+
+
+async def test_a_stale_route_is_corrected_and_the_push_stored(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    node.sessions.clear()
+    envelope = await world.push("d-1")
+    assert await world.reason(envelope, "d-1") == "offline"
+    assert await world.ports.presence.locate([(APP, "d-1")]) == [None]
+
+
+async def test_a_device_that_reconnected_while_its_push_was_stored_is_told(world: World) -> None:
+    """The stale route is found; before the row is stored the device signs in at another node, whose first look at the inbox finds nothing."""
+    old, new = await world.node("gw-1"), await world.node("gw-2")
+    await old.connect("d-1")
+    old.sessions.clear()
+    apply = world.messages.apply
+
+    async def apply_late(changes, *, now):  # type: ignore[no-untyped-def]
+        await new.connect("d-1")
+        return await apply(changes, now=now)
+
+    world.ports.messages.apply = apply_late  # type: ignore[method-assign]
+    envelope = await world.push("d-1")
+    assert await world.state(envelope, "d-1") is State.WAITING
+    assert [poke.device for poke in new.pokes] == ["d-1"]
+
+
+async def test_a_gateway_that_could_not_be_told_is_told_later(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    node.plan["d-1"] = Taking.FULL
+    node.refuse_pokes = True
+    await world.push("d-1")
+    node.refuse_pokes = False
+    assert await world.later(10.0) == 1
+    assert [poke.device for poke in node.pokes] == ["d-1"]
+    assert await world.later(100.0) == 0
+
+
+@pytest.mark.parametrize(("live_only", "reason"), [(False, "ttl"), (True, "not_connected")])
+async def test_what_is_past_its_time_is_offered_to_nobody(world: World, live_only: bool, reason: str) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    envelope = world.envelope("d-1", expires=world.now + 5_000, live_only=live_only)
+    await world.commit(envelope)
+    await world.publish(envelope)
+    world.time.advance(5.0)
+    await world.handle()
+    assert node.calls == []
+    assert (await world.state(envelope, "d-1"), await world.reason(envelope, "d-1")) == (State.EXPIRED, reason)
+
+
+async def test_a_gateway_that_found_it_expired_ends_it(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    node.plan["d-1"] = Taking.EXPIRED
+    node.gate = asyncio.Event()
+    envelope = world.envelope("d-1", expires=world.now + 1_000)
+    await world.commit(envelope)
+    await world.publish(envelope)
+    handling = asyncio.create_task(world.handle())
+    while not node.calls:
+        await asyncio.sleep(0)
+    world.time.advance(1.0)
+    node.gate.set()
+    await handling
+    assert await world.state(envelope, "d-1") is State.EXPIRED
+
+
+async def test_a_call_that_was_looked_at_too_late_is_tried_again(world: World) -> None:
+    """The gateway was stopped and woke after the call's deadline: it wrote nothing, and the message still has time."""
+    node = await world.node()
+    await node.connect("d-1")
+    node.plan["d-1"] = Taking.EXPIRED
+    envelope = await world.push("d-1")
+    assert await world.state(envelope, "d-1") is State.ACCEPTED
+    node.plan.clear()
+    await world.later(10.0)
+    assert [(row[0], row[3]) for row in node.written] == [(envelope.id, True)]
+
+
+@pytest.mark.parametrize("taking", [Taking.FULL, Taking.ABSENT])
+async def test_a_live_only_push_that_is_not_written_ends_and_waits_nowhere(world: World, taking: Taking) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    await world.register("d-1", vendor_tokens={"stub": "t-1"})
+    node.plan["d-1"] = taking
+    envelope = await world.push("d-1", live_only=True, expires=world.now + 10_000)
+    assert await world.reason(envelope, "d-1") == "not_connected"
+    assert await world.inbox("d-1") == []
+    assert await world.queues.depth(vendor_queue_name("stub")) == 0
+
+
+async def test_a_live_only_push_without_an_answer_counts_its_ack_until_the_deadline(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1", "d-2")
+    node.lose_answers = True
+    envelope = await world.push("d-1", "d-2", live_only=True, expires=world.now + 10_000)
+    await world.report(envelope, "d-1", ReceiptKind.RECEIVED, stored=False)
+    await world.later(10.0)
+    assert await world.state(envelope, "d-1") is State.DELIVERED
+    assert (await world.state(envelope, "d-2"), await world.reason(envelope, "d-2")) == (State.EXPIRED, "not_acked")
+
+
+async def test_no_answer_takes_no_second_road_before_the_ack_deadline(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    await world.register("d-1", vendor_tokens={"stub": "t-1"})
+    node.lose_answers = True
+    envelope = await world.push("d-1")
+    node.lose_answers = False
+    assert await world.state(envelope, "d-1") is State.ACCEPTED
+    assert await world.inbox("d-1") == []
+    assert await world.later(9.0) == 0
+    assert await world.later(1.0) == 1
+    assert len(node.calls) == 2
+    assert node.written == [(envelope.id, APP, "d-1", False)], "un-acked there already: not written twice"
+    assert not world.stub.accepted
+
+
+async def test_an_ack_that_comes_before_the_second_look_ends_it(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    node.lose_answers = True
+    envelope = await world.push("d-1")
+    await world.report(envelope, "d-1", ReceiptKind.RECEIVED, stored=False)
+    await world.later(10.0)
+    assert len(node.calls) == 1
+    assert await world.later(1_000.0) == 0
+
+
+async def test_a_node_that_can_not_be_reached_is_looked_up_again_and_the_push_tried_once_more(world: World) -> None:
+    """The device moved to another node between the look-up and the call."""
+    old, new = await world.node("gw-1"), await world.node("gw-2")
+    await old.connect("d-1")
+    assert old.listener is not None
+    await old.listener.stop(0)
+    locate = world.ports.presence.locate
+
+    async def locate_then_move(keys):  # type: ignore[no-untyped-def]
+        found = await locate(keys)
+        if not new.sessions:
+            await new.connect("d-1")
+        return found
+
+    world.ports.presence.locate = locate_then_move  # type: ignore[method-assign]
+    envelope = await world.push("d-1")
+    assert [row[0] for row in new.written] == [envelope.id]
+
+
+async def test_a_node_that_stays_unreachable_leaves_a_row_with_a_time(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    assert node.listener is not None
+    await node.listener.stop(0)
+    envelope = await world.push("d-1")
+    assert await world.state(envelope, "d-1") is State.ACCEPTED
+    await world.ports.presence.release_node(node.incarnation)
+    await world.later(10.0)
+    assert await world.reason(envelope, "d-1") == "offline"
+
+
+async def test_a_slow_node_holds_up_nobody_else() -> None:
+    world = await World.open(DispatcherSettings(slow_node_s=0.02))
+    slow, quick = await world.node("gw-1"), await world.node("gw-2")
+    await slow.connect("d-1")
+    await quick.connect("d-2")
+    slow.gate = asyncio.Event()
+    first = await world.push("d-1", "d-2")  # returns although gw-1 has not answered
+    assert [row[2] for row in quick.written] == ["d-2"]
+    world.time.advance(1.0)
+    second = await world.push("d-1")  # gw-1 is known to be slow: not even waited for
+    assert len(slow.calls) == 1
+    slow.gate.set()
+    assert await world.crew.finish(5.0)
+    assert {row[0] for row in slow.written} == {first.id}
+    world.time.advance(20.0)
+    await world.later()
+    assert {row[0] for row in slow.written} == {first.id, second.id}
+    await world.close()
+
+
+async def test_a_late_answer_is_settled_when_it_comes() -> None:
+    world = await World.open(DispatcherSettings(slow_node_s=0.02))
+    node = await world.node()
+    await node.connect("d-1")
+    node.plan["d-1"] = Taking.FULL
+    node.gate = asyncio.Event()
+    envelope = await world.push("d-1")
+    assert await world.state(envelope, "d-1") is State.ACCEPTED
+    node.gate.set()
+    assert await world.crew.finish(5.0)
+    assert await world.reason(envelope, "d-1") == "full"
+    await world.close()
+
+
+# ── repeats ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_repeat_of_what_was_acked_costs_a_look_and_no_more(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    envelope = await world.push("d-1")
+    await world.report(envelope, "d-1", ReceiptKind.RECEIVED, stored=False)
+    node.unacked[APP, "d-1"].clear()
+    await world.publish(msgspec.structs.replace(envelope, repeat=True))
+    await world.handle()
+    assert len(node.calls) == 1
+
+
+async def test_a_repeat_of_what_is_open_is_offered_again_and_says_so(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    envelope = await world.push("d-1")
+    node.unacked[APP, "d-1"].clear()
+    await world.publish(msgspec.structs.replace(envelope, repeat=True))
+    await world.handle()
+    assert [row[3] for row in node.written] == [False, True]
+
+
+async def test_a_batch_that_came_back_is_handled_as_repeats(world: World) -> None:
+    """Its first handler stored what it had to and died before it said so."""
+    envelope = world.envelope("d-1", "d-2")
+    await world.commit(envelope)
+    await world.parts.pipeline.handle([envelope], redelivered=False)
+    node = await world.node()
+    await node.connect("d-1")
+    await world.parts.pipeline.handle([envelope], redelivered=True)
+    assert node.written == []
+    assert [poke.device for poke in node.pokes] == ["d-1"], "who died may not have told the gateway"
+    assert len(await world.inbox("d-1")) == 1
+
+
+async def test_a_batch_is_handled_again_when_presence_was_down(world: World) -> None:
+    envelope = world.envelope("d-1")
+    await world.commit(envelope)
+    await world.publish(envelope)
+    locate = world.ports.presence.locate
+
+    async def down(keys):  # type: ignore[no-untyped-def]
+        raise Unavailable("presence is down")
+
+    world.ports.presence.locate = down  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        await world.handle()
+    assert await world.state(envelope, "d-1") is State.ACCEPTED
+    world.ports.presence.locate = locate  # type: ignore[method-assign]
+    assert await world.handle() == 1
+    assert await world.state(envelope, "d-1") is State.WAITING
+
+
+# ── channels ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_auto_asks_the_vendor_at_once_when_the_device_is_offline(world: World) -> None:
+    await world.register("d-1", vendor_tokens={"stub": "t-1"})
+    envelope = await world.push("d-1")
+    assert await world.state(envelope, "d-1") is State.WAITING
+    await world.handle_vendors()
+    assert await world.state(envelope, "d-1") is State.VENDOR
+    (row,) = await world.inbox("d-1")
+    assert row.via_vendor
+
+
+async def test_auto_uses_the_long_connection_when_there_is_one(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    await world.register("d-1", vendor_tokens={"stub": "t-1"})
+    await world.push("d-1")
+    await world.handle_vendors()
+    assert len(node.written) == 1
+    assert not world.stub.accepted
+
+
+async def test_long_never_asks_a_vendor(world: World) -> None:
+    await world.register("d-1", vendor_tokens={"stub": "t-1"})
+    envelope = await world.push("d-1", channels=Channels.LONG)
+    await world.handle_vendors()
+    assert await world.state(envelope, "d-1") is State.WAITING
+    assert not world.stub.accepted
+
+
+async def test_vendor_only_uses_no_connection_and_no_inbox(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    await world.register("d-1", vendor_tokens={"stub": "t-1"})
+    envelope = await world.push("d-1", channels=Channels.VENDOR)
+    await world.handle_vendors()
+    assert node.calls == []
+    assert await world.state(envelope, "d-1") is State.VENDOR
+    assert await world.inbox("d-1") == []
+    await world.later(HOUR / 1_000)
+    assert (await world.state(envelope, "d-1"), await world.reason(envelope, "d-1")) == (State.EXPIRED, "unconfirmed")
+
+
+async def test_vendor_only_without_a_token_has_no_channel(world: World) -> None:
+    envelope = await world.push("d-1", channels=Channels.VENDOR)
+    assert await world.reason(envelope, "d-1") == "no_channel"
+
+
+async def test_a_blocked_device_is_not_reached_through_a_vendor(world: World) -> None:
+    await world.register("d-1", vendor_tokens={"stub": "t-1"})
+    await world.ports.devices.block([(APP, "d-1")], True, now=world.now)
+    auto = await world.push("d-1")
+    vendor = await world.push("d-1", channels=Channels.VENDOR)
+    assert await world.queues.depth(vendor_queue_name("stub")) == 0
+    assert await world.reason(auto, "d-1") == "offline"
+    assert await world.reason(vendor, "d-1") == "blocked"
+
+
+async def test_a_token_of_a_channel_that_is_not_offered_is_no_token(world: World) -> None:
+    await world.register("d-1", vendor_tokens={"apns": "t-1"})
+    envelope = await world.push("d-1", channels=Channels.VENDOR)
+    assert await world.reason(envelope, "d-1") == "no_channel"
+
+
+# ── recalls ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def recall(world: World, envelope_id: int) -> list[str]:
+    (recalled,) = await world.messages.recall([(APP, envelope_id)], now=world.now)
+    assert recalled is not None
+    return recalled.notify
+
+
+async def test_a_recall_before_handling_stops_an_old_envelope(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    envelope = world.envelope("d-1")
+    await world.commit(envelope)
+    await world.publish(envelope)
+    await recall(world, envelope.id)
+    world.time.advance(2.0)
+    await world.handle()
+    assert node.written == []
+    assert await world.state(envelope, "d-1") is State.RECALLED
+
+
+async def test_a_recall_of_what_waits_takes_it_from_the_inbox(world: World) -> None:
+    envelope = await world.push("d-1")
+    assert await recall(world, envelope.id) == []
+    assert await world.inbox("d-1") == []
+    assert await world.state(envelope, "d-1") is State.RECALLED
+
+
+async def test_a_recall_of_what_was_delivered_is_told_to_who_is_connected(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    envelope = await world.push("d-1", "d-2")
+    await world.report(envelope, "d-1", ReceiptKind.RECEIVED, stored=False)
+    notify = await recall(world, envelope.id)
+    assert notify == ["d-1"]
+    await world.publish(msgspec.structs.replace(envelope, devices=notify, work=Work.RECALL, priority=Priority.URGENT))
+    await world.handle()
+    assert node.recalls == [(envelope.id, "d-1")]
+    assert [row.recall for row in await world.inbox("d-1")] == [True], "until the gateway says that it was shown"
+    await world.report(envelope, "d-1", ReceiptKind.RECALL_SHOWN)
+    assert await world.inbox("d-1") == []
+
+
+async def test_a_recall_that_meets_a_full_window_is_found_in_the_inbox(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    node.plan["d-1"] = Taking.FULL
+    envelope = world.envelope("d-1", work=Work.RECALL)
+    await world.publish(envelope)
+    await world.handle()
+    assert [poke.device for poke in node.pokes] == ["d-1"]
+
+
+async def test_a_later_row_of_a_recalled_message_publishes_nothing(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    envelope = world.envelope("d-1")
+    await world.commit(envelope)
+    await recall(world, envelope.id)
+    await world.messages.put_later([Later(id=envelope.id, app=APP, device="d-1", task=Task.REPUBLISH, due=world.now)])
+    await world.later()
+    assert node.calls == []

@@ -79,7 +79,7 @@ class World:
             rpc=rpc,
         )
         stub = StubChannel(time.wall_ms)
-        given = list(channels) if channels is not None else [stub]
+        given: list[Channel] = list(channels) if channels is not None else [stub]
         crew = Crew("test", metrics)
         parts = build(settings, ports, time.clock(), rpc.peers(), crew, given)
         return cls(settings, time, ports, rpc, queues, metrics, trail, stub, crew, parts, given)

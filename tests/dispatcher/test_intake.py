@@ -1,0 +1,214 @@
+"""Batches that can't be read, that fail, and that find a store down: nothing is lost, nothing spins, only the poison is parked."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from dispatcher.envelopes import name_of
+from dispatcher.intake import Intake
+from dispatcher.publisher import join
+from push_core.envelope import encode, encode_batch, queue_name, vendor_queue_name
+from push_core.errors import Unavailable
+from push_core.lifecycle import State
+from push_core.metrics.memory import MemoryMetrics
+from push_core.models import Priority
+from push_core.queues.memory import MemoryQueues
+from push_core.queues.port import Parcel, Source
+from tests.dispatcher.world import APP, World
+
+QUEUE = queue_name("shared", Priority.NORMAL)
+
+
+class Numbers:
+    """Work whose items are numbers: 13 is poison, everything fails while `down`."""
+
+    def __init__(self) -> None:
+        self.handled: list[tuple[list[int], bool]] = []
+        self.buried: list[int | None] = []
+        self.down = False
+        self.gate: asyncio.Event | None = None
+        self.under_way = 0
+        self.most_under_way = 0
+
+    def decode(self, body: bytes) -> list[int]:
+        return msgspec.msgpack.decode(body, type=list[int])
+
+    async def handle(self, items: Sequence[int], *, redelivered: bool) -> None:
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+            if self.down:
+                raise Unavailable("the store is down")
+            if 13 in items:
+                raise ValueError("unlucky")
+            self.handled.append((list(items), redelivered))
+        finally:
+            self.under_way -= 1
+
+    async def bury(self, raw: bytes, item: int | None) -> None:
+        self.buried.append(item)
+
+
+class Running:
+    def __init__(self, parallel: int = 4) -> None:
+        self.queues = MemoryQueues()
+        self.work = Numbers()
+        self.metrics = MemoryMetrics()
+        self.intake: Intake[int] = Intake(
+            "test",
+            self.queues,
+            [Source("q")],
+            self.work,
+            self.metrics,
+            parallel=parallel,
+            pause_max_s=0.01,
+            poison_tries=2,
+        )
+        self.task = asyncio.create_task(self.intake.run())
+
+    async def put(self, *bodies: object) -> None:
+        await self.queues.publish(
+            [Parcel("q", body if isinstance(body, bytes) else msgspec.msgpack.encode(body)) for body in bodies]
+        )
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.intake.stop(grace_s)
+
+
+async def until(condition) -> None:  # type: ignore[no-untyped-def]
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def test_a_batch_is_handled_and_acked() -> None:
+    running = Running()
+    await running.put([1, 2])
+    await until(lambda: running.work.handled)
+    await running.stop()
+    assert running.work.handled == [([1, 2], False)]
+    assert await running.queues.depth("q") == 0
+
+
+async def test_a_batch_that_fails_again_and_again_is_split_and_only_the_poison_is_parked() -> None:
+    running = Running()
+    await running.put([1, 13, 2])
+    await until(lambda: running.work.buried)
+    await running.stop()
+    assert running.work.handled == [([1], True), ([2], True)]
+    assert running.work.buried == [13]
+    assert [msgspec.msgpack.decode(parked.body) for parked in running.queues.parked("q")] == [[13]]
+
+
+async def test_an_unreadable_item_is_parked_alone_and_at_once() -> None:
+    running = Running()
+    await running.put([1, "text", 2])
+    await until(lambda: running.work.buried)
+    await running.stop()
+    assert sorted(running.work.handled) == [([1], False), ([2], False)]
+    assert running.work.buried == [None]
+
+
+async def test_a_body_that_is_no_batch_is_parked_whole() -> None:
+    running = Running()
+    await running.put(b"\xc1garbage")
+    await until(lambda: running.queues.parked("q"))
+    await running.stop()
+    assert running.queues.parked("q")[0].body == b"\xc1garbage"
+
+
+async def test_a_store_that_is_down_makes_no_poison() -> None:
+    running = Running()
+    running.work.down = True
+    await running.put([1])
+    await until(lambda: running.intake._backoff.attempt > 5)
+    running.work.down = False
+    await until(lambda: running.work.handled)
+    await running.stop()
+    assert running.work.buried == []
+    assert running.queues.parked("q") == []
+    assert running.work.handled == [([1], True)]
+
+
+async def test_batches_under_way_are_bounded() -> None:
+    running = Running(parallel=2)
+    running.work.gate = asyncio.Event()
+    await running.put(*([n] for n in range(6)))
+    await until(lambda: running.work.under_way == 2)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    running.work.gate.set()
+    await until(lambda: len(running.work.handled) == 6)
+    await running.stop()
+    assert running.work.most_under_way == 2
+
+
+async def test_stopping_waits_for_what_is_under_way() -> None:
+    running = Running()
+    running.work.gate = asyncio.Event()
+    await running.put([1])
+    await until(lambda: running.work.under_way)
+    stopping = asyncio.create_task(running.stop())
+    await asyncio.sleep(0)
+    running.work.gate.set()
+    await stopping
+    assert running.work.handled == [([1], False)]
+    assert await running.queues.depth("q") == 0
+
+
+async def test_stopping_without_time_gives_back_what_is_under_way() -> None:
+    running = Running()
+    running.work.gate = asyncio.Event()
+    await running.put([1])
+    await until(lambda: running.work.under_way)
+    await running.stop(0.0)
+    assert await running.queues.depth("q") == 1
+
+
+# ── envelopes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_unreadable_envelope_ends_its_deliveries_and_takes_nobody_with_it(world: World) -> None:
+    good, bad = world.envelope("d-1"), world.envelope("d-2")
+    await world.commit(good, bad)
+    torn = encode_batch([bad])[1:].replace(b"normal", b"purple")
+    await world.queues.publish([Parcel(QUEUE, join([encode(good), torn]))])
+    await world.handle()
+    assert await world.state(good, "d-1") is State.WAITING
+    assert (await world.state(bad, "d-2"), await world.reason(bad, "d-2")) == (State.UNDELIVERABLE, "poison")
+    assert [parked.body for parked in world.queues.parked(QUEUE)] == [join([torn])]
+
+
+async def test_a_poison_message_to_an_alias_ends_itself(world: World) -> None:
+    bad = world.envelope(alias="u-1")
+    await world.commit(bad)
+    await world.queues.publish([Parcel(QUEUE, join([encode(bad).replace(b"normal", b"purple")]))])
+    await world.handle()
+    (view,) = await world.messages.get([(APP, bad.id)])
+    assert view is not None
+    assert (view.state, view.reason) == (State.UNDELIVERABLE, "poison")
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xc1", b"\x91\x01", b"\x93\x01\x02\x03", b"\xa3abc"])
+def test_what_names_no_delivery_ends_none(raw: bytes) -> None:
+    assert name_of(raw) is None
+
+
+async def test_an_unreadable_vendor_job_is_parked_and_its_row_brings_another(world: World) -> None:
+    await world.register("d-1", vendor_tokens={"stub": "t-1"})
+    envelope = await world.push("d-1")
+    queue = vendor_queue_name("stub")
+    consumer = await world.queues.consume([Source(queue)])
+    await consumer.ack([(await consumer.take()).tag])
+    await consumer.close()
+    await world.queues.publish([Parcel(queue, msgspec.msgpack.encode([["not", "a", "job"]]))])
+    await world.handle_vendors()
+    assert len(world.queues.parked(queue)) == 1
+    await world.later(60.0)
+    assert await world.state(envelope, "d-1") is State.VENDOR

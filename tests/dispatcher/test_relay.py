@@ -1,0 +1,182 @@
+"""What a crash left is found by reading ids again."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from dispatcher.settings import DispatcherSettings
+from push_core.envelope import queue_name
+from push_core.lifecycle import State
+from push_core.messages.port import Later, NewMessage, Task
+from push_core.metrics.catalogue import Metric
+from push_core.models import Priority
+from push_core.queues.memory import MemoryQueues
+from push_core.rpc.port import ReceiptKind
+from tests.dispatcher.world import APP, World
+
+QUEUE = queue_name("shared", Priority.NORMAL)
+
+
+async def see_broker(world: World) -> None:
+    """The first look of a relay at a broker's life is not what these tests are about."""
+    await world.parts.relay.run_once()
+
+
+async def relay(world: World, seconds: float) -> int:
+    world.time.advance(seconds)
+    return await world.parts.relay.run_once()
+
+
+async def test_a_crash_between_commit_and_publish_is_found(world: World) -> None:
+    await see_broker(world)
+    envelope = world.envelope("d-1")
+    await world.commit(envelope)
+    assert await relay(world, 4.0) == 0
+    assert await relay(world, 2.0) == 1
+    await world.later(5.0)
+    assert await world.state(envelope, "d-1") is State.WAITING
+    assert world.metrics.counted(Metric.DI_RELAY_REPUBLISHED) == 1
+
+
+async def test_an_alias_that_nobody_expanded_is_found(world: World) -> None:
+    await see_broker(world)
+    await world.register("d-1", alias="u-1")
+    envelope = world.envelope(alias="u-1")
+    await world.commit(envelope)
+    assert await relay(world, 6.0) == 1
+    await world.later(5.0)
+    assert await world.state(envelope, "d-1") is State.WAITING
+    assert await world.later(1_000.0) == 1, "its row is looked at once more"
+    assert await world.later(1_000.0) == 0
+
+
+async def test_a_crash_after_the_publish_that_lost_the_broker_too_is_found_at_once(world: World) -> None:
+    await see_broker(world)
+    envelope = world.envelope("d-1")
+    await world.commit(envelope)
+    world.ports.queues = world.queues = MemoryQueues(monotonic=world.time.monotonic)
+    world.restart()
+    assert await world.parts.relay.run_once() == 1
+    await world.later()
+    assert await world.state(envelope, "d-1") is State.WAITING
+
+
+async def test_a_life_of_the_broker_is_noticed_once_by_all_dispatchers_together(world: World) -> None:
+    envelope = world.envelope("d-1")
+    await world.commit(envelope)
+    assert await world.parts.relay.run_once() == 1
+    await world.later()
+    world.restart()
+    assert await world.parts.relay.run_once() == 0
+
+
+async def test_a_commit_that_became_visible_late_is_found_by_the_later_reading(world: World) -> None:
+    await see_broker(world)
+    envelope = world.envelope("d-1")
+    world.time.advance(6.0)
+    assert await world.parts.relay.run_once() == 0
+    await world.messages.commit(
+        [NewMessage(envelope=one) for one in [envelope]], now=envelope.sent
+    )  # by a clock that lags: the store's own check is not what is tested
+    assert await relay(world, 30.0) == 0
+    assert await relay(world, 30.0) == 1
+    await world.later(5.0)
+    assert await world.state(envelope, "d-1") is State.WAITING
+
+
+async def test_what_waits_in_its_queue_is_not_published_a_second_time(world: World) -> None:
+    """A backlog is not fed by its own relay."""
+    await see_broker(world)
+    envelope = world.envelope("d-1")
+    await world.commit(envelope)
+    await world.publish(envelope)
+    for _ in range(20):
+        await relay(world, 5.0)
+        await world.parts.later.run_once()
+    assert await world.queues.depth(QUEUE) == 1
+    await world.handle()
+    assert await world.state(envelope, "d-1") is State.WAITING
+    await world.later(1_000.0)
+    assert await world.later(1_000.0) == 0
+
+
+async def test_gaps_double_while_nobody_handles_it() -> None:
+    # One reading only: each of the later ones may bring a row forward once.
+    world = await World.open(DispatcherSettings(relay_second_s=10_000.0, relay_third_s=20_000.0))
+    await see_broker(world)
+    envelope = world.envelope("d-1")
+    await world.commit(envelope)
+    published = []
+    for second in range(200):
+        await relay(world, 1.0)
+        await world.parts.later.run_once()
+        if await world.queues.depth(QUEUE):
+            published.append(second)
+            world.queues = world.ports.queues = MemoryQueues(monotonic=world.time.monotonic)
+            # The queue is emptied without a word, and without a new life of the broker that the relay could see.
+            world.parts.relay._queues = world.queues
+            world.parts.relay._incarnation = world.queues.incarnation()
+            for due in world.parts.later._work.values():
+                due.__self__._queues = world.queues  # type: ignore[attr-defined]
+    assert [later - earlier for earlier, later in itertools.pairwise(published)] == [10, 20, 40, 80]
+    await world.close()
+
+
+async def test_publishing_again_runs_under_a_rate() -> None:
+    world = await World.open(DispatcherSettings(relay_rate=10))
+    await see_broker(world)
+    envelopes = [world.envelope(f"d-{n}") for n in range(35)]
+    await world.commit(*envelopes)
+    rows = [Later(id=one.id, app=APP, device=one.devices[0], task=Task.REPUBLISH, due=world.now) for one in envelopes]
+    await world.messages.put_later(rows)
+    seen = []
+    for _ in range(5):
+        await world.later(1.0)
+        seen.append(world.metrics.counted(Metric.DI_RELAY_REPUBLISHED))
+    assert seen == [10, 20, 30, 35, 35]
+    await world.close()
+
+
+async def test_a_message_whose_publish_was_not_confirmed_is_published_at_once(world: World) -> None:
+    """The row that the API leaves behind names the whole message."""
+    envelope = world.envelope("d-1", "d-2")
+    await world.commit(envelope)
+    await world.messages.put_later([Later(id=envelope.id, app=APP, device="", task=Task.REPUBLISH, due=world.now)])
+    await world.later()
+    assert [await world.state(envelope, device) for device in envelope.devices] == [State.WAITING] * 2
+
+
+async def test_a_row_of_the_whole_message_publishes_only_what_is_open(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1", "d-2")
+    envelope = await world.push("d-1", "d-2")
+    await world.report(envelope, "d-1", ReceiptKind.RECEIVED, stored=False)
+    node.unacked = {(APP, device): {} for device in ("d-1", "d-2")}
+    await world.messages.put_later([Later(id=envelope.id, app=APP, device="", task=Task.REPUBLISH, due=world.now)])
+    await world.later()
+    assert [row[2] for row in node.written] == ["d-1", "d-2", "d-2"]
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+async def test_readings_go_page_by_page(pages: int) -> None:
+    world = await World.open(DispatcherSettings(relay_page=5))
+    await see_broker(world)
+    envelope = world.envelope(*(f"d-{n:02}" for n in range(5 * pages)))
+    await world.commit(envelope)
+    assert await relay(world, 6.0) == 5 * pages
+    await world.close()
+
+
+async def test_a_dispatcher_that_died_after_taking_a_batch_loses_nothing(world: World) -> None:
+    await see_broker(world)
+    envelope = world.envelope("d-1")
+    await world.commit(envelope)
+    await world.publish(envelope)
+    handling = asyncio.create_task(world.handle())
+    await asyncio.sleep(0)
+    handling.cancel()
+    await asyncio.gather(handling, return_exceptions=True)
+    world.restart()
+    await world.handle()
+    assert await world.state(envelope, "d-1") is State.WAITING
