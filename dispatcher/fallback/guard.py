@@ -50,8 +50,9 @@ SPECIAL: tuple[IPNetwork, ...] = tuple(
         "5f00::/16",  # segment routing
     )
 )
-_NAT64 = tuple(ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48"))  # RFC 6052, RFC 8215
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052; the local-use prefix (RFC 8215) is special and stays refused
 _COMPATIBLE = ipaddress.IPv6Network("::/96")  # RFC 4291 2.5.5.1, deprecated
+_LONGEST_NAME, _LONGEST_LABEL = 253, 63  # RFC 1035 2.3.4, as text
 _NUMBER_LIKE = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*\.?", re.IGNORECASE)
 
 
@@ -95,6 +96,8 @@ class Guard:
         self.check_port(port if port is not None else 443 if parts.scheme.lower() == "https" else 80)
         if "%" in host:
             raise Refused("the host is escaped or names a zone")
+        if len(host) > _LONGEST_NAME or any(len(label) > _LONGEST_LABEL for label in host.split(".")):
+            raise Refused("the host is longer than a name can be")
         if _NUMBER_LIKE.fullmatch(host) and not _is_plain_ipv4(host):
             raise Refused("the host is a number that is not written as an address")
 
@@ -138,7 +141,7 @@ def unwrap(address: IPAddress) -> Sequence[IPAddress]:
         return (address,)
     if address.ipv4_mapped is not None:
         return (address.ipv4_mapped,)
-    if any(address in network for network in _NAT64):
+    if address in _NAT64:
         # A translator dials the IPv4 address: that one decides, since the prefix is no host's address.
         return (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF),)
     carried: list[IPAddress] = [address]
@@ -164,18 +167,23 @@ def port_range(text: str) -> tuple[int, int]:
     >>> port_range("443"), port_range("1024-65535")
     ((443, 443), (1024, 65535))
     """
-    first, _, last = text.partition("-")
-    if not (first.isascii() and first.isdigit() and (not last or (last.isascii() and last.isdigit()))):
+    first, dash, last = text.partition("-")
+    if not dash:
+        last = first
+    if not all(part.isascii() and part.isdigit() for part in (first, last)):
         raise ValueError(f"{text!r} is not a port or a range of ports")
-    pair = int(first), int(last or first)
+    pair = int(first), int(last)
     if not 0 < pair[0] <= pair[1] <= 65_535:
-        raise ValueError(f"{text!r} is not a range within 1-65535")
+        raise ValueError(f"{text!r} is not a range of ports within 1-65535")
     return pair
 
 
 async def resolve_by_system(host: str, port: int) -> list[str]:
     """The system's resolver, in a thread of the loop. A call that outlives its deadline ends there by itself."""
-    infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # the name can't be written in IDNA
+        raise OSError("not a name") from None
     return list(dict.fromkeys(str(info[4][0]) for info in infos))
 
 

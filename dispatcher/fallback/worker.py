@@ -6,7 +6,7 @@ finds it done writes the missing row instead of calling again.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -101,7 +101,7 @@ class VendorWorker:
                 wanted.append(job)
         if wanted:
             await self._settle(wanted, await self._send(wanted), rows)
-        await self._write(rows)
+        await self._write(rows, {job.envelope.id: job.envelope.traceparent for job, _ in mine})
 
     async def _send(self, jobs: Sequence[VendorJob]) -> list[VendorOutcome]:
         try:
@@ -163,10 +163,10 @@ class VendorWorker:
         rows.changes.append(_change(job, State.VENDOR, now, None, channel=self.channel.name, via_vendor=True))
         rows.drop.append(_fallback(job))
 
-    async def _write(self, rows: _Rows) -> None:
+    async def _write(self, rows: _Rows, traces: Mapping[int, str]) -> None:
         if rows.done:
             await self.claims.done(rows.done, self.holder, self.settings.claim_done_s)
-        await self.ledger.apply(rows.changes)
+        await self.ledger.apply(rows.changes, traces=traces)
         if rows.put:
             await self.messages.put_later(rows.put)
         if rows.drop:
