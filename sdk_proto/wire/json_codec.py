@@ -73,7 +73,13 @@ _SERVER = _decoders(
 _push_id = msgspec.json.Decoder(shapes.PushOnlyShape).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _json = msgspec.json.Encoder().encode
-# The gateway's most frequent message, read in one step; whatever doesn't look exactly like it takes the general way.
+# The gateway's most frequent messages: one id received, found by its ends; then a few ids of one status, by a pattern. Whatever
+# doesn't look exactly like these takes the general way.
+_ONE_HEAD = b'{"ack":{"ids":["'
+_ONE_TAIL = b'"],"status":"received"}}'
+_ONE_ID = slice(len(_ONE_HEAD), -len(_ONE_TAIL))
+_ID_DIGITS = 19
+_ZERO = ord("0")
 _SHORT_ACK = re.compile(
     rb'\{"ack":\{"ids":\["([1-9][0-9]{0,18}(?:","[1-9][0-9]{0,18}){0,63})"\](?:,"status":"('
     + "|".join(ACK_STATUSES).encode()
@@ -94,10 +100,16 @@ class JsonCodec:
     binary = False
 
     def decode_client(self, message: bytes) -> list[ClientFrame]:
+        if message.endswith(_ONE_TAIL) and message.startswith(_ONE_HEAD):
+            text = message[_ONE_ID]
+            if text.isdigit() and len(text) <= _ID_DIGITS and text[0] != _ZERO:
+                message_id = int(text)
+                if message_id <= MAX_ID:
+                    return [Ack((message_id,))]
         match = _SHORT_ACK(message)
         if match is not None:
             text, status = match.groups()
-            ids = tuple(map(int, text.split(b'","'))) if b'"' in text else (int(text),)
+            ids = tuple(map(int, text.split(b'","')))
             if max(ids) <= MAX_ID:
                 return [Ack(ids, _STATUS[status])]
         return _decode(message, _CLIENT, MAX_CLIENT_FRAMES)
