@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from push_core.messages.port import InboxRow
 from push_core.metrics.catalogue import Metric
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol, Timed):
     # ── asyncio.Protocol ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's are none by class
         context = self._context
         self._transport = transport
         connections = context.registry.connections

@@ -45,16 +45,16 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
 
 
 Event = Message | Ping | Pong | Closing | Violation
+_NOTHING = bytearray()  # where no message has begun; never written to
 
 
 class Partial(msgspec.Struct):
-    """What is kept between two reads: bytes of an incomplete frame, and the fragments of an incomplete message (`opcode` is
-    its kind; CONTINUATION: none has begun)."""
+    """What is kept between two reads: bytes of an incomplete frame, and what came of an incomplete message (`opcode` is its
+    kind; CONTINUATION: none has begun). One buffer, so that a million empty fragments keep nothing."""
 
-    rest: bytes = b""
-    opcode: int = CONTINUATION
-    fragments: list[bytes] = []
-    size: int = 0
+    rest: bytes
+    opcode: int
+    begun: bytearray
 
 
 def read(partial: Partial | None, data: bytes, max_size: int) -> tuple[list[Event], Partial | None]:
@@ -63,10 +63,10 @@ def read(partial: Partial | None, data: bytes, max_size: int) -> tuple[list[Even
     `max_size` bounds a message, and with it each frame and what is ever kept.
     """
     if partial is None:
-        rest, opcode, fragments, size = data, CONTINUATION, [], 0
+        rest, opcode, begun = data, CONTINUATION, _NOTHING
     else:
         rest = partial.rest + data if partial.rest else data
-        opcode, fragments, size = partial.opcode, partial.fragments, partial.size
+        opcode, begun = partial.opcode, partial.begun
     events: list[Event] = []
     at, end = 0, len(rest)
     while end - at >= 2:
@@ -93,16 +93,16 @@ def read(partial: Partial | None, data: bytes, max_size: int) -> tuple[list[Even
             if kind != CONTINUATION and opcode != CONTINUATION:
                 return _violated(events, PROTOCOL_ERROR, "a message within another one")
             if length == 126:
-                start = at + 8
-                if end < start:
+                if end < at + 4:
                     break
+                start = at + 8
                 length = rest[at + 2] << 8 | rest[at + 3]
             elif length == 127:
-                start = at + 14
-                if end < start:
+                if end < at + 10:
                     break
+                start = at + 14
                 length = int.from_bytes(rest[at + 2 : at + 10], "big")
-            if size + length > max_size:
+            if len(begun) + length > max_size:
                 return _violated(events, TOO_BIG, f"a message has at most {max_size} bytes")
         stop = start + length
         if end < stop:
@@ -117,14 +117,12 @@ def read(partial: Partial | None, data: bytes, max_size: int) -> tuple[list[Even
             continue
         if not first & 0x80:
             if kind != CONTINUATION:
-                opcode, fragments, size = kind, [], 0
-            fragments.append(payload)
-            size += length
+                opcode, begun = kind, bytearray()
+            begun += payload
             continue
         if kind == CONTINUATION:
-            fragments.append(payload)
-            payload, kind = b"".join(fragments), opcode
-            opcode, fragments, size = CONTINUATION, [], 0
+            payload, kind = bytes(begun + payload), opcode
+            opcode, begun = CONTINUATION, _NOTHING
         if kind == TEXT and not payload.isascii():
             try:
                 payload.decode()
@@ -133,7 +131,7 @@ def read(partial: Partial | None, data: bytes, max_size: int) -> tuple[list[Even
         events.append(Message(payload, kind == TEXT))
     if at == end and opcode == CONTINUATION:
         return events, None
-    return events, Partial(rest[at:], opcode, fragments, size)
+    return events, Partial(rest[at:], opcode, begun)
 
 
 def _control(kind: int, payload: bytes) -> Event:

@@ -1,10 +1,8 @@
 """From a Deliver call to the device and from its ack to the receipts."""
 
-from push_core.clock import Clock
 from push_core.rpc.port import ReceiptKind, Taking
-from sdk_proto.wire import frames as f
 from sdk_proto.wire.codec import Codec
-from tests.push_gateway.support import APP, Node, Site, new_id, offer
+from tests.push_gateway.support import APP, Node, offer
 
 
 async def test_a_push_is_written_and_its_ack_reported(node: Node, codec: Codec) -> None:
