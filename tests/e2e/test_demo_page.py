@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -52,7 +53,8 @@ def taco(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Taco]:
     chromium()  # nothing is started in vain
     folder = tmp_path_factory.mktemp("taco")
     data, output = folder / "data", folder / "output.txt"
-    command = [sys.executable, "-m", "ops.cli", "up", "--data", str(data), "--api-port", "0", "--gateway-port", "0"]
+    ports = ("--api-port", "0", "--gateway-port", "0", "--grpc-port", "0")
+    command = [sys.executable, "-m", "ops.cli", "up", "--data", str(data), *ports]
     with output.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
     try:
@@ -239,6 +241,12 @@ async def test_a_reload_keeps_the_device_its_screen_and_the_table(page: Page) ->
     again = await send(page, "And goes on")
     await in_state(page, again, "delivered")
     assert await shown(page) == [again, message_id]
+
+
+async def test_the_page_is_the_device_that_the_printed_curl_line_pushes_to(taco: Taco, page: Page) -> None:
+    printed = parse_qs(taco.demo["page"].partition("#")[2])["device"]
+    assert [await page.input_value("#device-id")] == printed
+    assert f'"device":"{printed[0]}"' in taco.output.read_text()
 
 
 async def test_a_second_tab_is_another_device(context: BrowserContext, taco: Taco, page: Page) -> None:

@@ -14,18 +14,19 @@ export class ApiError extends Error {
 }
 
 /**
- * The token from the address, which is then taken out of the address bar and so out of history and screenshots; after a
- * reload from the tab's storage.
+ * What the printed address carries, `#token=…&device=…`. It is then taken out of the address bar, and so out of history and
+ * screenshots; after a reload the token comes from the tab's storage.
  *
- * @returns {string | null}
+ * @returns {{token: string | null, device: string | null}} `device`: the name that the printed curl line pushes to
  */
-export function takeToken() {
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+export function takeAddress() {
+  const address = new URLSearchParams(location.hash.slice(1));
+  const token = address.get("token");
   if (token) {
     sessionStorage.setItem(TOKEN, token);
     history.replaceState(null, "", location.pathname);
   }
-  return sessionStorage.getItem(TOKEN);
+  return { token: sessionStorage.getItem(TOKEN), device: address.get("device") };
 }
 
 export class Api {

@@ -1,7 +1,7 @@
 /** Puts the page together: the phone on one side; the form, the funnel and the table on the other. */
 
 import { tickAges } from "./age.js";
-import { Api, takeToken } from "./api.js";
+import { Api, takeAddress } from "./api.js";
 import { claim, claimOwn } from "./device.js";
 import { byId, setText } from "./dom.js";
 import { Ledger } from "./ledger.js";
@@ -15,9 +15,7 @@ function notice(text) {
 }
 
 async function start() {
-  // Read before `takeToken` clears the address: the curl line that `taco up` prints pushes to this device.
-  const proposed = new URLSearchParams(location.hash.slice(1)).get("device");
-  const token = takeToken();
+  const { token, device: proposed } = takeAddress();
   if (token === null) {
     notice("Open this page by the address that taco up printed: its token is in there.");
     return;

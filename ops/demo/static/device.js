@@ -36,12 +36,12 @@ export function claim(device) {
 }
 
 /**
- * The tab's name from before a reload, or the one that the printed address proposes if no other tab has it, or a new one.
+ * The name that the printed address proposes, or the tab's from before a reload, or a new one: the first that no other tab has.
  *
  * @param {string | null} proposed
  */
 export async function claimOwn(proposed) {
-  for (const name of [sessionStorage.getItem(KEY), proposed]) {
+  for (const name of [proposed, sessionStorage.getItem(KEY)]) {
     if (name && (await claim(name))) return name;
   }
   const device = randomDevice();
