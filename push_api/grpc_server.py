@@ -127,9 +127,7 @@ class GrpcDoor:
             except DecodeError as error:
                 return error  # raised here it would be told as a fault of the server's
 
-        return grpc.unary_unary_rpc_method_handler(
-            answer, request_deserializer=read, response_serializer=Message.SerializeToString
-        )
+        return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=read, response_serializer=_written)
 
     async def _answer(self, name: str, given: Message | DecodeError, context: _Context) -> Message:
         metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
@@ -219,6 +217,10 @@ class GrpcDoor:
 
 def _device(given: pb.DeviceRequest | pb.PutDeviceRequest) -> str:
     return check_name(given.device, "device")
+
+
+def _written(reply: Message) -> bytes:
+    return reply.SerializeToString()
 
 
 async def _abort(context: _Context, error: Exception, trace: str) -> Never:

@@ -34,7 +34,7 @@ def generate(into: Path) -> None:
     types.write_text(re.sub(r"\b_Mapping\]", "_Mapping[str, object]]", types.read_text()))
     stub = into / "push_pb2_grpc.py"
     text = stub.read_text().replace("import push_pb2 as push__pb2", "from sdk_proto.rpc import push_pb2 as push__pb2")
-    stub.write_text(text)
+    stub.write_text(f"# mypy: ignore-errors\n{text}")
 
 
 if __name__ == "__main__":
