@@ -163,7 +163,23 @@ async def run(folder: Path, total: int, sizes: Sequence[int]) -> list[dict[str, 
         asks = [[InboxAsk(APP, name, 32) for name in part] for part in names]
         results.append(await _measure("inbox read, a device", size, asks, read))
         await store.close()
+    results.append(await _together(folder, total, callers=64))
     return results
+
+
+async def _together(folder: Path, total: int, callers: int) -> dict[str, Any]:
+    """Callers of one message each, all at once: what group commit saves. To be held against "commit" with a batch of 1."""
+    store = await SqlMessages.open(f"sqlite:///{folder / 'together.sqlite'}")
+    ids = Ids()
+
+    async def round_of(batch: list[NewMessage]) -> None:
+        await asyncio.gather(*[store.commit([item], now=wall_ms(), oldest_ms=600_000) for item in batch])
+
+    await round_of(messages(ids, callers))
+    batches = [messages(ids, callers) for _ in range(max(10, min(total, 6_400) // callers))]
+    result = await _measure(f"commit, {callers} callers of 1", callers, batches, round_of)
+    await store.close()
+    return result
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from push_core.errors import Overloaded, Unavailable
 from push_core.sql.engine import in_memory, make_engine, parse, shown
 from push_core.sql.migrate import is_current, upgrade
-from push_core.sql.threads import Call, Lane
+from push_core.sql.threads import Call, Lane, let_threads_in
 
 R = TypeVar("R")
 DEADLINE_S = 5.0
@@ -41,6 +41,7 @@ class Database:
         can't be used."""
         url = parse(dsn)
         engine = make_engine(url)
+        let_threads_in()
         store = cls(engine, shown(url), readers=0 if in_memory(url) else readers, deadline_s=deadline_s)
         try:
             if not await store.read(lambda conn: is_current(conn, schema)):

@@ -1,8 +1,8 @@
 """Reading many rows in one step of the driver.
 
 Python's sqlite3 gives up the interpreter's lock for every row it fetches, and a thread that wants it back from a busy event loop waits
-up to `sys.getswitchinterval()` (5 ms) each time: an inbox read of 2,000 rows, 13 ms of work, was measured to take more than 5 s.
-So SQLite packs a result into one JSON value and hands over a single row. A server's driver reads its rows itself and needs none of this.
+for up to a switch interval each time: an inbox read of 2,000 rows, 13 ms of work, took seconds. So SQLite packs a result into one JSON
+value and hands over a single row. A server's driver reads its rows itself and needs none of this.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,7 @@
 """The threads and the calls given to them: deadlines, bounds, groups, and whose failure is whose."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator
 from functools import partial
@@ -195,3 +196,16 @@ async def test_an_error_carries_no_values(database: Database) -> None:
         await database.write(wrong)
     assert "secret" not in str(caught.value)
     assert caught.value.code == "internal"
+
+
+async def test_a_loop_that_never_rests_does_not_shut_the_threads_out(
+    tmp_path: Path,
+) -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)  # Python's default
+    database = await Database.open(f"sqlite:///{tmp_path / 'x.sqlite'}", "messages")
+    try:
+        assert sys.getswitchinterval() <= 0.0005
+    finally:
+        sys.setswitchinterval(before)
+        await database.close()
