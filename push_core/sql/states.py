@@ -3,7 +3,7 @@
 Numbers are stored and therefore never reused or changed. Knows nothing of tables or SQL.
 """
 
-from push_core.lifecycle import RANK, State, may_move
+from push_core.lifecycle import State, may_move
 
 CODE: dict[State, int] = {
     State.ACCEPTED: 0,
@@ -38,7 +38,3 @@ AT: dict[State, str] = {
     State.UNDELIVERABLE: "at_ended",
 }
 """The column that says when a state was entered."""
-
-
-def rank_of(code: int) -> int:
-    return RANK[STATE[code]]
