@@ -1,7 +1,7 @@
 """A dispatcher on embedded stores with a clock that is moved by hand, no loop running: tests step its parts."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from push_core.messages.sql import SqlMessages
 from push_core.metrics.memory import MemoryMetrics
 from push_core.models import App, Channels, Device, Kind, Priority
 from push_core.presence.memory import MemoryPresence
+from push_core.presence.port import Presence
 from push_core.queues.memory import MemoryQueues
 from push_core.queues.port import Parcel, Source
 from push_core.rpc.inproc import InprocRpc
@@ -51,6 +52,8 @@ class World:
     crew: Crew
     parts: Parts
     channels: list[Channel]
+    true_messages: Messages
+    true_presence: Presence
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
@@ -82,7 +85,21 @@ class World:
         given: list[Channel] = list(channels) if channels is not None else [stub]
         crew = Crew("test", metrics)
         parts = build(settings, ports, time.clock(), rpc.peers(), crew, given)
-        return cls(settings, time, ports, rpc, queues, metrics, trail, stub, crew, parts, given)
+        return cls(
+            settings,
+            time,
+            ports,
+            rpc,
+            queues,
+            metrics,
+            trail,
+            stub,
+            crew,
+            parts,
+            given,
+            ports.messages,
+            ports.presence,
+        )
 
     async def close(self) -> None:
         await self.crew.stop()
@@ -98,6 +115,17 @@ class World:
         """The dispatcher dies without a word; another one starts on the same stores."""
         self.crew = Crew("test", self.metrics)
         self.parts = build(self.settings, self.ports, self.time.clock(), self.rpc.peers(), self.crew, self.channels)
+
+    def make_flaky(self, wrap: Callable[[Any], Any]) -> None:
+        """Stand something between the dispatcher and its stores; tests ask the true ones."""
+        for name in ("messages", "presence", "devices", "claims"):
+            setattr(self.ports, name, wrap(getattr(self.ports, name)))
+        self.restart()
+
+    def replace_queues(self, queues: MemoryQueues) -> None:
+        """The broker starts anew and empty; the program reconnects."""
+        self.queues = self.ports.queues = queues
+        self.restart()
 
     @property
     def messages(self) -> Messages:
@@ -138,7 +166,7 @@ class World:
         return Envelope(**{**known, **fields})
 
     async def commit(self, *envelopes: Envelope) -> None:
-        done = await self.messages.commit([NewMessage(envelope=envelope) for envelope in envelopes], now=self.now)
+        done = await self.true_messages.commit([NewMessage(envelope=envelope) for envelope in envelopes], now=self.now)
         assert {one.outcome for one in done} == {Commit.DONE}
 
     async def publish(self, *envelopes: Envelope) -> None:
@@ -199,6 +227,11 @@ class World:
         return Receipt(
             **{"id": envelope.id, "app": envelope.app, "device": device, "kind": kind, "at": self.now, **fields}
         )
+
+    async def true_standing(self, envelope: Envelope, device: str) -> Standing:
+        (standing,) = await self.true_messages.standings([(envelope.id, envelope.app, device)])
+        assert standing is not None
+        return standing
 
     async def standing(self, envelope: Envelope, device: str) -> Standing:
         (standing,) = await self.messages.standings([(envelope.id, envelope.app, device)])
