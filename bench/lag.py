@@ -1,6 +1,7 @@
 """How late the load client itself was: a run in which the client could not keep up says nothing about what it measured."""
 
 import asyncio
+from time import monotonic
 
 
 class Lag:
@@ -21,10 +22,9 @@ class Lag:
             self._timer = None
 
     def _arm(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._due = loop.time() + self._every_s
-        self._timer = loop.call_at(self._due, self._tick)
+        self._due = monotonic() + self._every_s
+        self._timer = asyncio.get_running_loop().call_later(self._every_s, self._tick)
 
     def _tick(self) -> None:
-        self.late_s.append(max(0.0, asyncio.get_running_loop().time() - self._due))
+        self.late_s.append(max(0.0, monotonic() - self._due))
         self._arm()

@@ -5,7 +5,7 @@ Keeps a few connections; one request at a time on each. Speaks what the push API
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 from urllib.parse import urlsplit
 
 _HEAD_END = b"\r\n\r\n"
@@ -80,8 +80,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by class
 
     def ask(self, request: bytes) -> "asyncio.Future[tuple[int, bytes]]":
         assert self._transport is not None

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from time import monotonic
 
 import msgspec
 
@@ -36,7 +37,7 @@ _encoder = msgspec.json.Encoder()
 
 @dataclass(slots=True)
 class Log:
-    """What callers were told and what devices saw. Times are the loop's, in seconds."""
+    """What callers were told and what devices saw. Times are monotonic, in seconds; not the loop's own, which uvloop reads once a turn and in whole milliseconds."""
 
     due: dict[int, float] = field(default_factory=dict)  # accepted id → when it was due to be sent
     target: dict[int, str] = field(default_factory=dict)  # accepted id → its device
@@ -73,7 +74,7 @@ class Load:
         self._batches: set[asyncio.Task[None]] = set()
 
     def _on_push(self, device: Device, push: Push, is_new: bool) -> None:
-        self.log.note(push, is_new, self._loop.time())
+        self.log.note(push, is_new, monotonic())
         self._came_to[push.id] = device.name
 
     async def sign_in(self) -> None:
@@ -95,13 +96,13 @@ class Load:
         self._came_to.clear()
 
     async def offer(self, *, rate: float, seconds: float, batch: int, seed: int = 1) -> tuple[float, float]:
-        """Send on schedule; the window (begin, end) in the loop's time. Answers are awaited in `settle`."""
+        """Send on schedule; the window (begin, end) in monotonic time. Answers are awaited in `settle`."""
         chance = random.Random(seed)
-        begin = self._loop.time() + 0.1
+        begin = monotonic() + 0.1
         every = batch / rate
         for number in range(round(rate * seconds / batch)):
             due = begin + number * every
-            wait = due - self._loop.time()
+            wait = due - monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
             devices = chance.choices(self.names, k=batch)
@@ -124,7 +125,7 @@ class Load:
             self._batches.add(task)
             task.add_done_callback(self._batches.discard)
         end = begin + seconds
-        await asyncio.sleep(max(0.0, end - self._loop.time()))
+        await asyncio.sleep(max(0.0, end - monotonic()))
         return begin, end
 
     async def settle(self, timeout_s: float) -> bool:

@@ -1,6 +1,7 @@
 """When acks were in the store, as callers see it: some messages are asked for over the API until it says `delivered`."""
 
 import asyncio
+from time import monotonic
 
 import msgspec
 
@@ -54,11 +55,10 @@ class StoredWatch:
                 task.add_done_callback(self._asks.discard)
 
     async def _ask(self, message_id: int) -> None:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._give_up_s
-        while loop.time() < until:
+        until = monotonic() + self._give_up_s
+        while monotonic() < until:
             if await state_of(self._http, message_id) in DELIVERED:
-                self.stored[message_id] = loop.time()
+                self.stored[message_id] = monotonic()
                 return
             await asyncio.sleep(self._every_s)
 
