@@ -34,6 +34,9 @@ Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME, extra_json_schema=
 Label = Annotated[str, Meta(min_length=1, max_length=64, extra_json_schema=_NO_CONTROL)]
 
 
+Channel = Annotated[str, Meta(min_length=1, max_length=32, pattern="^[a-z0-9_-]+$")]
+
+
 def _with(default: Any, description: str) -> Meta:
     """Describe a field that may be `null` in the request and then has this default."""
     return Meta(description=description, extra_json_schema={"x-default": default})
@@ -94,7 +97,7 @@ class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         _with(DEFAULT_ACK_TIMEOUT, "Seconds to wait for the device's acknowledgement before another road is taken."),
     ] = None
     vendor: Annotated[
-        dict[str, dict[str, Any]] | None,
+        dict[Channel, dict[str, Any]] | None,
         Meta(description=f"Overrides by vendor channel, at most {MAX_VENDOR} bytes encoded as JSON."),
     ] = None
     idempotency_key: Annotated[
@@ -131,8 +134,8 @@ class Registration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     vendor_tokens: Annotated[
         Annotated[
             dict[
-                Annotated[str, Meta(min_length=1, max_length=32, pattern="^[a-z0-9_-]+$")],
-                Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN)],
+                Channel,
+                Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN, extra_json_schema=_NO_CONTROL)],
             ],
             Meta(max_length=MAX_TOKENS),
         ]

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import httpx
-import pytest
 
 from push_api.app import PushApi
 from push_core.adapters import Ports
@@ -169,20 +168,15 @@ async def test_500_messages_are_a_batch_and_501_are_too_many(http: httpx.AsyncCl
     assert ports.metrics.counted(Metric.API_ACCEPTED) == before  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
-    ("body", "code", "field"),
-    [
+async def test_what_is_no_batch_is_refused_as_a_whole(http: httpx.AsyncClient) -> None:
+    for body, code, field in [
         ({}, "missing_field", "messages"),
         ({"messages": []}, "invalid", "messages"),
         ({"messages": {}}, "invalid", "messages"),
         ({"messages": [good()], "x": 1}, "unknown_field", "x"),
         ([good()], "invalid", None),
-    ],
-)
-async def test_what_is_no_batch_is_refused_as_a_whole(
-    http: httpx.AsyncClient, body: Any, code: str, field: str | None
-) -> None:
-    assert_refused(await http.post("/v1/messages:batch", json=body), code, field)
+    ]:
+        assert_refused(await http.post("/v1/messages:batch", json=body), code, field)
 
 
 async def test_a_batch_with_a_part_that_is_not_json_is_not_json(http: httpx.AsyncClient) -> None:
@@ -282,9 +276,8 @@ async def test_deliveries_come_in_pages_by_device(http: httpx.AsyncClient) -> No
     assert first["counts"] == second["counts"] == {"accepted": 150}
 
 
-@pytest.mark.parametrize(
-    ("query", "code", "field"),
-    [
+async def test_a_bad_query_is_refused(http: httpx.AsyncClient) -> None:
+    for query, code, field in [
         ("limit=0", "invalid", "limit"),
         ("limit=101", "invalid", "limit"),
         ("limit=ten", "invalid", "limit"),
@@ -297,18 +290,14 @@ async def test_deliveries_come_in_pages_by_device(http: httpx.AsyncClient) -> No
         ("afer=a", "unknown_field", "afer"),
         ("after=%ff", "bad_request", None),
         ("&".join(f"a{n}=" for n in range(101)), "bad_request", None),
-    ],
-)
-async def test_a_bad_query_is_refused(http: httpx.AsyncClient, query: str, code: str, field: str | None) -> None:
-    assert_refused(await http.get(f"/v1/messages/1?{query}"), code, field)
+    ]:
+        assert_refused(await http.get(f"/v1/messages/1?{query}"), code, field)
 
 
-@pytest.mark.parametrize(
-    "wrong", ["1", "0", "9223372036854775807", "9223372036854775808", "x", "-1", "1.0", "%31x", "٣"]
-)
-async def test_an_id_that_is_none_of_ours_is_not_found(http: httpx.AsyncClient, wrong: str) -> None:
-    assert_refused(await http.get(f"/v1/messages/{wrong}"), "not_found")
-    assert_refused(await http.delete(f"/v1/messages/{wrong}"), "not_found")
+async def test_an_id_that_is_none_of_ours_is_not_found(http: httpx.AsyncClient) -> None:
+    for wrong in ["1", "0", "9223372036854775807", "9223372036854775808", "x", "-1", "1.0", "%31x", "٣"]:
+        assert_refused(await http.get(f"/v1/messages/{wrong}"), "not_found")
+        assert_refused(await http.delete(f"/v1/messages/{wrong}"), "not_found")
 
 
 async def test_another_apps_message_is_not_found(http: httpx.AsyncClient, api: PushApi) -> None:
@@ -363,35 +352,31 @@ async def test_a_device_is_registered_replaced_and_forgotten(http: httpx.AsyncCl
     assert_refused(await http.delete("/v1/devices/phone-1"), "not_found")
 
 
-@pytest.mark.parametrize("name", ["a/b", "a:block", "ä b", "100%", "a?b#c", "..", "a+b", "x" * 128])
-async def test_a_devices_name_is_decoded_from_the_path(http: httpx.AsyncClient, name: str) -> None:
-    encoded = "".join(f"%{byte:02X}" for byte in name.encode())
-    answer = await http.put(f"/v1/devices/{encoded}", json={})
-    assert (answer.status_code, answer.json()["device"]) == (200, name)
-    assert (await http.get(f"/v1/devices/{encoded}/presence")).json()["online"] is False
-    assert (await http.post(f"/v1/devices/{encoded}:disconnect")).json() == {"disconnected": False}
+async def test_a_devices_name_is_decoded_from_the_path(http: httpx.AsyncClient) -> None:
+    for name in ["a/b", "a:block", "ä b", "100%", "a?b#c", "..", "a+b", "x" * 128]:
+        encoded = "".join(f"%{byte:02X}" for byte in name.encode())
+        answer = await http.put(f"/v1/devices/{encoded}", json={})
+        assert (answer.status_code, answer.json()["device"]) == (200, name)
+        assert (await http.get(f"/v1/devices/{encoded}/presence")).json()["online"] is False
+        assert (await http.post(f"/v1/devices/{encoded}:disconnect")).json() == {"disconnected": False}
 
 
-@pytest.mark.parametrize(
-    ("path", "code", "field"),
-    [
+async def test_a_bad_devices_name_is_refused(http: httpx.AsyncClient) -> None:
+    for path, code, field in [
         ("%0A", "invalid", "device"),
         ("%00", "invalid", "device"),
         ("x" * 129, "invalid", "device"),
         ("%ff", "bad_request", None),
-    ],
-)
-async def test_a_bad_devices_name_is_refused(http: httpx.AsyncClient, path: str, code: str, field: str | None) -> None:
-    assert_refused(await http.put(f"/v1/devices/{path}", json={}), code, field)
-    for suffix in ("/presence", ""):
-        assert_refused(await http.get(f"/v1/devices/{path}{suffix}"), code, field)
-    for action in ("disconnect", "block", "unblock"):
-        assert_refused(await http.post(f"/v1/devices/{path}:{action}"), code, field)
+    ]:
+        assert_refused(await http.put(f"/v1/devices/{path}", json={}), code, field)
+        for suffix in ("/presence", ""):
+            assert_refused(await http.get(f"/v1/devices/{path}{suffix}"), code, field)
+        for action in ("disconnect", "block", "unblock"):
+            assert_refused(await http.post(f"/v1/devices/{path}:{action}"), code, field)
 
 
-@pytest.mark.parametrize(
-    ("record", "code", "field"),
-    [
+async def test_a_bad_registration_is_refused(http: httpx.AsyncClient) -> None:
+    for record, code, field in [
         ({"alais": "x"}, "unknown_field", "alais"),
         ({"alias": ""}, "invalid", "alias"),
         ({"alias": 7}, "invalid", "alias"),
@@ -405,13 +390,9 @@ async def test_a_bad_devices_name_is_refused(http: httpx.AsyncClient, path: str,
         ({"vendor_tokens": {f"c{n}": "x" for n in range(17)}}, "too_many", "vendor_tokens"),
         ({"platform": "x" * 65}, "invalid", "platform"),
         ([], "invalid", None),
-    ],
-)
-async def test_a_bad_registration_is_refused(
-    http: httpx.AsyncClient, record: Any, code: str, field: str | None
-) -> None:
-    assert_refused(await http.put("/v1/devices/phone-1", json=record), code, field)
-    assert_refused(await http.get("/v1/devices/phone-1"), "not_found")
+    ]:
+        assert_refused(await http.put("/v1/devices/phone-1", json=record), code, field)
+        assert_refused(await http.get("/v1/devices/phone-1"), "not_found")
 
 
 async def test_devices_of_two_apps_with_one_name_are_two(http: httpx.AsyncClient, api: PushApi) -> None:
@@ -524,14 +505,14 @@ KEYS = [
 ]
 
 
-@pytest.mark.parametrize("key", KEYS)
-async def test_without_a_known_key_nothing_is_done(api: PushApi, key: str | None) -> None:
-    async with client_of(api, None) as client:
-        headers = {} if key is None else {"authorization": key}
-        for method, path in [("POST", "/v1/messages"), ("GET", "/v1/messages/1"), ("PUT", "/v1/devices/d")]:
-            answer = await client.request(method, path, json=good(), headers=headers)
-            assert_refused(answer, "unauthorized")
-            assert answer.headers["www-authenticate"] == 'Bearer realm="taco"'
+async def test_without_a_known_key_nothing_is_done(api: PushApi) -> None:
+    for key in KEYS:
+        async with client_of(api, None) as client:
+            headers = {} if key is None else {"authorization": key}
+            for method, path in [("POST", "/v1/messages"), ("GET", "/v1/messages/1"), ("PUT", "/v1/devices/d")]:
+                answer = await client.request(method, path, json=good(), headers=headers)
+                assert_refused(answer, "unauthorized")
+                assert answer.headers["www-authenticate"] == 'Bearer realm="taco"'
 
 
 async def test_a_wrong_secret_and_an_unknown_app_look_the_same(api: PushApi) -> None:
@@ -563,9 +544,8 @@ async def test_two_authorization_headers_are_refused(http: httpx.AsyncClient) ->
 # ── paths and methods ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+async def test_an_unknown_path_is_not_found(http: httpx.AsyncClient) -> None:
+    for path in [
         "/",
         "/v1",
         "/v1/messages/",
@@ -577,15 +557,12 @@ async def test_two_authorization_headers_are_refused(http: httpx.AsyncClient) ->
         "//",
         "/%00",
         "/v1/devices/d/presence/",
-    ],
-)
-async def test_an_unknown_path_is_not_found(http: httpx.AsyncClient, path: str) -> None:
-    assert_refused(await http.get(f"{http.base_url}".rstrip("/") + path), "not_found")
+    ]:
+        assert_refused(await http.get(f"{http.base_url}".rstrip("/") + path), "not_found")
 
 
-@pytest.mark.parametrize(
-    ("path", "allow"),
-    [
+async def test_another_method_is_answered_with_those_that_exist(http: httpx.AsyncClient) -> None:
+    for path, allow in [
         ("/v1/messages", {"POST"}),
         ("/v1/messages:batch", {"POST"}),
         ("/v1/messages/1", {"GET", "HEAD", "DELETE"}),
@@ -594,15 +571,11 @@ async def test_an_unknown_path_is_not_found(http: httpx.AsyncClient, path: str) 
         ("/v1/devices/d:block", {"POST"}),
         ("/healthz", {"GET", "HEAD"}),
         ("/openapi.json", {"GET", "HEAD"}),
-    ],
-)
-async def test_another_method_is_answered_with_those_that_exist(
-    http: httpx.AsyncClient, path: str, allow: set[str]
-) -> None:
-    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - allow:
-        answer = await http.request(method, path)
-        assert_refused(answer, "method_not_allowed")
-        assert set(re.split(", *", answer.headers["allow"])) == allow
+    ]:
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - allow:
+            answer = await http.request(method, path)
+            assert_refused(answer, "method_not_allowed")
+            assert set(re.split(", *", answer.headers["allow"])) == allow
 
 
 async def test_head_is_get_without_a_body(http: httpx.AsyncClient) -> None:
