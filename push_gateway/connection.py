@@ -280,8 +280,7 @@ class Connection(asyncio.Protocol, Timed):
         self._transport.write(answer.data)
         if answer.codec is None:
             self._over(_DEAF)
-            self._linger()
-            self._transport.close()
+            self._hang_up()
             return
         unsigned = self._state = Unsigned(answer.codec, context.terms, context.clock.monotonic())
         context.wheel.arm(self, unsigned.due)
@@ -347,8 +346,7 @@ class Connection(asyncio.Protocol, Timed):
         self._transport.close()
 
     def _violated(self, violation: ws.Violation) -> None:
-        """RFC 6455 §7.1.7: fail the connection. What the peer still sends is read and thrown away for a while: a socket closed with
-        unread bytes is reset, and the peer would not see why."""
+        """RFC 6455 §7.1.7: fail the connection."""
         if not self.is_open:
             self._state = _DEAF
             self._transport.close()
@@ -356,7 +354,7 @@ class Connection(asyncio.Protocol, Timed):
         self._context.counters.add(Metric.GW_CLOSED, str(violation.code))
         self._over(_DEAF)
         self._transport.write(ws.close_frame(violation.code, violation.reason))
-        self._linger()
+        self._hang_up()
 
     # ── acting ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -437,6 +435,12 @@ class Connection(asyncio.Protocol, Timed):
 
     def _send(self, frames: Sequence[ServerFrame], codec: Codec) -> None:
         self._transport.write(ws.data_frame(codec.encode(frames), text=not codec.binary))
+
+    def _hang_up(self) -> None:
+        """Our last word is said, and nothing more is understood. What the peer still sends is thrown away until it hangs up too: a
+        socket closed with unread bytes is reset, and the peer would not see why."""
+        self._transport.write_eof()
+        self._linger()
 
     def _linger(self) -> None:
         self._context.wheel.arm(self, self._context.clock.monotonic() + self._context.settings.close_linger_s)

@@ -64,10 +64,12 @@ def push_json(message_id: int, **fields: Any) -> bytes:
     return msgspec.json.encode(body | {"priority": "normal", "sent": now, "expires": now + 60_000})
 
 
-def offer(*devices: str, message_id: int | None = None, app: str = APP, **fields: Any) -> Offer:
+def offer(*devices: str, message_id: int | None = None, app: str = APP, title: str = "hello", **fields: Any) -> Offer:
     message_id = new_id() if message_id is None else message_id
     usual: dict[str, Any] = {"expires": Clock().wall_ms() + 60_000, "ack_timeout_ms": 10_000}
-    return Offer(id=message_id, app=app, devices=list(devices), push=push_json(message_id), **(usual | fields))
+    return Offer(
+        id=message_id, app=app, devices=list(devices), push=push_json(message_id, title=title), **(usual | fields)
+    )
 
 
 class FakeReceipts:
