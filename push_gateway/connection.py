@@ -232,11 +232,11 @@ class Connection(asyncio.Protocol, Timed):
         stored = offer.again or offer.via_vendor
         return self._offer(offer.id, offer.ack_timeout_ms, stored, prepared, now, wall)
 
-    def offer_row(self, row: InboxRow, now: float, wall: int) -> Taking:
-        """One row of the device's inbox."""
+    def offer_row(self, row: InboxRow, now: float, wall: int, *, again: bool) -> Taking:
+        """One row of the device's inbox. `again`: it was tried before, whether the row knows that or not."""
         if row.recall:
             return self._offer_recall(row.id, PreparedRecall(row.id))
-        prepared = PreparedPush(row.push, again=row.again, via_vendor=row.via_vendor)
+        prepared = PreparedPush(row.push, again=again, via_vendor=row.via_vendor)
         return self._offer(row.id, row.ack_timeout_ms, True, prepared, now, wall)
 
     def close(self, code: int, reason: str = "", *, retry_after_ms: int = 0, sign_out: bool = True) -> None:

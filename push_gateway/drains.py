@@ -21,9 +21,10 @@ from push_gateway.settings import GatewaySettings
 
 class _Pass:
     """One device's reading of its inbox. `after` is the last row handled; `settled` what the device settled since the page was
-    asked for, or just before: the page may still show it (marks as in `push_gateway.receipts.mark`)."""
+    asked for, or just before: the page may still show it (marks as in `push_gateway.receipts.mark`). `tried` was written to an
+    earlier connection when the page was asked for: the page may still show it as new."""
 
-    __slots__ = ("after", "limit", "more", "reading", "settled")
+    __slots__ = ("after", "limit", "more", "reading", "settled", "tried")
 
     def __init__(self) -> None:
         self.after: tuple[int, int] | None = None
@@ -31,6 +32,7 @@ class _Pass:
         self.more = False
         self.reading = False
         self.settled: set[int] = set()
+        self.tried: set[int] = set()
 
 
 class Drains:
@@ -117,10 +119,11 @@ class Drains:
             return
         current.reading = False
         settled, current.settled = current.settled, set()
+        tried = current.tried | self._receipts.tried(connection.key)
         now, wall = self._clock.monotonic(), self._clock.wall_ms()
         for row in page.rows:
             if row.expires > wall and (-row.id if row.recall else row.id) not in settled:
-                taking = connection.offer_row(row, now, wall)
+                taking = connection.offer_row(row, now, wall, again=row.again or row.id in tried)
                 if taking is not Taking.ACCEPTED:
                     break
             current.after = row.priority, row.id
@@ -144,6 +147,7 @@ class Drains:
         current.reading = True
         current.limit = max(1, connection.free)
         current.settled = set(self._receipts.settled(connection.key))
+        current.tried = set(self._receipts.tried(connection.key))
         app, device = connection.key
         return InboxAsk(app, device, current.limit, current.after)
 

@@ -35,6 +35,8 @@ SETTLING = frozenset(
         ReceiptKind.RECALL_SHOWN,
     }
 )
+# What says that a push was written without an ack: until that is stored, the inbox shows the push as never tried.
+TRIED = frozenset({ReceiptKind.MISSED, ReceiptKind.LOST})
 KINDS = {
     "received": ReceiptKind.RECEIVED,
     "displayed": ReceiptKind.DISPLAYED,
@@ -60,6 +62,32 @@ class _Zone:
         self.wake = asyncio.Event()
 
 
+class _Marks:
+    """Marks by device; a device without any takes no room."""
+
+    __slots__ = ("_by_device",)
+
+    def __init__(self) -> None:
+        self._by_device: dict[DeviceKey, set[int]] = {}
+
+    def of(self, key: DeviceKey) -> set[int]:
+        return self._by_device.get(key, _NOTHING)
+
+    def add(self, key: DeviceKey, mark: int) -> None:
+        marks = self._by_device.get(key)
+        if marks is None:
+            self._by_device[key] = {mark}
+        else:
+            marks.add(mark)
+
+    def discard(self, key: DeviceKey, mark: int) -> None:
+        marks = self._by_device.get(key)
+        if marks is not None:
+            marks.discard(mark)
+            if not marks:
+                del self._by_device[key]
+
+
 class Receipts:
     """`shard_map` gives the present map. At most `receipts_bound` are kept, those under way included; one that comes then is dropped
     with a count: its message is sent again rather than lost."""
@@ -78,7 +106,8 @@ class Receipts:
         self._metrics = metrics
         self._crew = crew
         self._zones: dict[str, _Zone] = {}
-        self._unconfirmed: dict[DeviceKey, set[int]] = {}
+        self._settled = _Marks()
+        self._tried = _Marks()
         self._kept = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -90,7 +119,11 @@ class Receipts:
 
     def settled(self, key: DeviceKey) -> set[int]:
         """What the device settled and the store may not know of yet: see `mark`. Not to be changed."""
-        return self._unconfirmed.get(key, _NOTHING)
+        return self._settled.of(key)
+
+    def tried(self, key: DeviceKey) -> set[int]:
+        """Ids that were written to the device in vain, which the store may not know of yet. Not to be changed."""
+        return self._tried.of(key)
 
     def add(self, receipt: Receipt) -> None:
         if self._kept >= self._settings.receipts_bound:
@@ -98,13 +131,9 @@ class Receipts:
             return
         self._kept += 1
         self._empty.clear()
-        if receipt.kind in SETTLING:
-            key = receipt.app, receipt.device
-            marks = self._unconfirmed.get(key)
-            if marks is None:
-                self._unconfirmed[key] = {mark(receipt)}
-            else:
-                marks.add(mark(receipt))
+        marks = self._marks_of(receipt)
+        if marks is not None:
+            marks.add((receipt.app, receipt.device), mark(receipt))
         self._place(receipt, self._shard_map())
 
     async def flush(self, timeout_s: float) -> bool:
@@ -182,16 +211,15 @@ class Receipts:
     def _confirmed(self, batch: Sequence[Receipt]) -> None:
         self._kept -= len(batch)
         for receipt in batch:
-            if receipt.kind in SETTLING:
-                key = receipt.app, receipt.device
-                marks = self._unconfirmed.get(key)
-                if marks is not None:
-                    marks.discard(mark(receipt))
-                    if not marks:
-                        del self._unconfirmed[key]
+            marks = self._marks_of(receipt)
+            if marks is not None:
+                marks.discard((receipt.app, receipt.device), mark(receipt))
         self._metrics.gauge(Metric.GW_RECEIPTS_PENDING, self._kept)
         if not self._kept:
             self._empty.set()
+
+    def _marks_of(self, receipt: Receipt) -> "_Marks | None":
+        return self._settled if receipt.kind in SETTLING else self._tried if receipt.kind in TRIED else None
 
 
 _NOTHING: set[int] = set()

@@ -176,13 +176,14 @@ class SignIns:
 
     def _replace(self, connection: Connection, route: Route, old: Route | None) -> None:
         """End the connection that had the device before, wherever it is."""
-        loser = self._registry.signed.get(connection.key)  # there even if presence forgot it
         if old is not None and old.incarnation == self._incarnation:
             self._end(self._registry.find(connection.key, old.epoch), connection, route)
         elif old is not None:
             code, reason = _why(old.install, route.install)
             self._kicks.add(Kick(route.app, route.device, old.epoch, code, reason, old.incarnation))
-        self._end(loser, connection, route)
+        if connection.is_open:  # if not, a later one has the device by now
+            forgotten_by_presence = self._registry.signed.get(connection.key)
+            self._end(forgotten_by_presence, connection, route)
 
     def _end(self, loser: Connection | None, winner: Connection, route: Route) -> None:
         if loser is not None and loser is not winner:

@@ -66,10 +66,12 @@ def push_json(message_id: int, **fields: Any) -> bytes:
 
 def offer(*devices: str, message_id: int | None = None, app: str = APP, title: str = "hello", **fields: Any) -> Offer:
     message_id = new_id() if message_id is None else message_id
-    usual: dict[str, Any] = {"expires": Clock().wall_ms() + 60_000, "ack_timeout_ms": 10_000}
-    return Offer(
-        id=message_id, app=app, devices=list(devices), push=push_json(message_id, title=title), **(usual | fields)
-    )
+    usual: dict[str, Any] = {
+        "push": push_json(message_id, title=title),
+        "expires": Clock().wall_ms() + 60_000,
+        "ack_timeout_ms": 10_000,
+    }
+    return Offer(id=message_id, app=app, devices=list(devices), **(usual | fields))
 
 
 class FakeReceipts:
