@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 STOP_API_S, STOP_GATEWAY_S, STOP_DISPATCHER_S = 1.0, 1.5, 1.5
 STOP_ALL_S = 4.5
 PAGE_TOKEN_S = 3_600
+SAME_SIGNAL_S = 0.3  # timeout(1) and shells pass one signal on twice: that is not an impatient user
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +135,17 @@ def run(folder: DataFolder, settings: AllSettings, announce: Callable[[Addresses
 
 async def _until_signal(local: Local, announce: Callable[[Addresses], None]) -> int:
     told = asyncio.Event()
+    told_at = 0.0
+    loop = asyncio.get_running_loop()
 
     def on_signal(number: signal.Signals) -> None:
-        if told.is_set():  # asked twice: at once
+        nonlocal told_at
+        if not told.is_set():
+            told.set()
+            told_at = loop.time()
+        elif loop.time() - told_at > SAME_SIGNAL_S:  # asked twice: at once
             os._exit(128 + number)
-        told.set()
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
 

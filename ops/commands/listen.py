@@ -118,7 +118,7 @@ def _print_push(push: "Push", *, as_json: bool) -> None:
         line += f"  {json.dumps(data, ensure_ascii=True)}"
     if push.again:
         line += "  (again)"
-    value = msgspec.to_builtins(push) | {"id": str(push.id), "data": data}
+    value = msgspec.structs.asdict(push) | {"id": str(push.id), "data": data}
     _print_line({"push": {name: item for name, item in value.items() if item is not None}}, line, as_json=as_json)
 
 

@@ -50,6 +50,7 @@ def up(
     """Start Taco here: push API, gateway and dispatcher, with an app `demo` and a page to try it."""
     import os
 
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its C core writes to stderr what comes to us as an exception too
     from ops import logs
     from ops.data_folder import DataFolder
     from ops.local import run
