@@ -7,6 +7,7 @@ by device, so that neither an inbox nor a repeated offer sends that push again. 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -111,7 +112,7 @@ class Receipts:
         self._kept = 0
         self._empty = asyncio.Event()
         self._empty.set()
-        self._hurry = False
+        self._hurry = asyncio.Event()
 
     def __len__(self) -> int:
         """Receipts that no zone has taken yet."""
@@ -138,7 +139,7 @@ class Receipts:
 
     async def flush(self, timeout_s: float) -> bool:
         """Send without lingering; whether all were taken in time."""
-        self._hurry = True
+        self._hurry.set()
         for zone in self._zones.values():
             zone.wake.set()
         try:
@@ -167,8 +168,10 @@ class Receipts:
 
     async def _send_next(self, name: str, zone: _Zone, backoff: Backoff) -> None:
         await zone.wake.wait()
-        if not self._hurry and len(zone.waiting) < self._settings.receipts_batch:
-            await asyncio.sleep(self._settings.receipts_linger_s)
+        if len(zone.waiting) < self._settings.receipts_batch:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.receipts_linger_s):
+                    await self._hurry.wait()
         largest = self._settings.receipts_batch
         batch = [zone.waiting.popleft() for _ in range(min(largest, len(zone.waiting)))]
         if not zone.waiting:

@@ -1,0 +1,108 @@
+"""The node in presence: its lease, and routes that come back whatever presence lost."""
+
+import asyncio
+from typing import Any
+
+from push_core.errors import Unavailable
+from push_core.presence.memory import MemoryPresence
+from push_core.presence.port import Node as NodeRecord
+from push_core.presence.port import Route
+from push_core.rpc.port import Taking
+from tests.push_gateway.support import APP, Node, Site, offer
+
+OFTEN: dict[str, Any] = {"lease_renew_s": 0.01, "register_per_s": 100_000}
+
+
+async def until_located(node: Node, device: str = "d-1", incarnation: str | None = None) -> None:
+    while await node.located(device) != (incarnation or node.gateway.incarnation):
+        await asyncio.sleep(0.001)
+
+
+async def test_a_lease_that_ran_out_brings_the_routes_back(site: Site) -> None:
+    node = await site.node(**OFTEN)
+    clients = [await node.device(f"d-{number}") for number in range(5)]
+    await site.ports.presence.release_node(node.gateway.incarnation)
+    for number in range(5):
+        await until_located(node, f"d-{number}")
+    for client in clients:
+        await client.pong()
+
+
+async def test_an_emptied_presence_is_noticed_and_filled_again(site: Site) -> None:
+    node = await site.node(**OFTEN)
+    clients = [await node.device(f"d-{number}") for number in range(40)]
+    presence = site.ports.presence
+    assert isinstance(presence, MemoryPresence)
+    presence.__init__()  # type: ignore[misc]  # as a store that was restarted without its data
+    for number in range(40):
+        await until_located(node, f"d-{number}")
+    for client in clients:
+        await client.pong()
+
+
+async def test_what_was_stored_while_a_device_could_not_be_found_is_sent(site: Site) -> None:
+    node = await site.node(**OFTEN)
+    client = await node.device()
+    await site.ports.presence.release_node(node.gateway.incarnation)
+    waiting = await node.store("d-1")  # a dispatcher found no route and nobody to poke
+    assert (await client.push()).id == waiting
+
+
+async def test_a_device_that_moved_while_the_lease_was_lost_is_closed_here(site: Site) -> None:
+    node = await site.node(**OFTEN)
+    client = await node.device()
+    presence = site.ports.presence
+    await presence.lease_node(NodeRecord(incarnation="other", name="gw-2", address="inproc:99", zone="default"), 60.0)
+    await presence.release_node(node.gateway.incarnation)
+    await presence.sign_in([Route(app=APP, device="d-1", incarnation="other", epoch=1)])
+    assert await client.closed() == 4007
+    assert await node.located() == "other"
+
+
+async def test_a_route_that_names_another_node_ends_the_session_here(site: Site) -> None:
+    """Its kick was lost: the slow comparing finds it."""
+    node = await site.node(**OFTEN)
+    client = await node.device()
+    presence = site.ports.presence
+    await presence.lease_node(NodeRecord(incarnation="other", name="gw-2", address="inproc:99", zone="default"), 60.0)
+    await presence.sign_in([Route(app=APP, device="d-1", incarnation="other", epoch=1)])
+    assert await client.closed() == 4007
+
+
+async def test_sessions_live_on_while_presence_is_away(site: Site) -> None:
+    node = await site.node(**OFTEN)
+    client = await node.device()
+    presence = site.ports.presence
+    lease, tries = presence.lease_node, 0
+
+    async def away(*args: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        raise Unavailable("away")
+
+    presence.lease_node = away  # type: ignore[method-assign, assignment]
+    while tries < 3:
+        await asyncio.sleep(0.001)
+    assert await node.deliver(offer("d-1")) == [Taking.ACCEPTED]
+    await client.push()
+    presence.lease_node = lease  # type: ignore[method-assign]
+    await until_located(node)
+
+
+async def test_registering_again_is_tried_until_it_works(site: Site) -> None:
+    node = await site.node(**OFTEN)
+    await node.device()
+    presence = site.ports.presence
+    register, tries = presence.register_again, 0
+
+    async def flaky(*args: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise Unavailable("not yet")
+        return await register(*args)
+
+    presence.register_again = flaky  # type: ignore[method-assign, assignment]
+    await presence.release_node(node.gateway.incarnation)
+    await until_located(node)
+    assert tries == 3
