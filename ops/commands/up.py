@@ -38,7 +38,7 @@ def up(
             min=-1,
             max=65_535,
             help="Port of the push API over gRPC; 0 picks a free one, -1: none.",
-            show_default="8082",
+            show_default="8082, or a free one with --api-port 0",
         ),
     ] = None,
     config: Annotated[
@@ -57,6 +57,8 @@ def up(
     from ops.settings import Overrides, load_all
     from push_core.errors import ConfigError, TacoError
 
+    if grpc_port is None and api_port == 0:
+        grpc_port = 0  # who asks for a free port runs several side by side
     logs.configure(as_json=as_json or not sys.stderr.isatty())
     try:
         settings = load_all(data, config, os.environ, Overrides(host, api_port, gateway_port, grpc_port))
