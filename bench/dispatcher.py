@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.machine import print_header, print_json
@@ -172,6 +172,15 @@ async def measure(messages: int, rounds: int) -> dict[str, Any]:
     return result
 
 
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where there is one, as in the program."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.dispatcher", description="CPU of the dispatcher per message")
     parser.add_argument("--messages", type=int, default=40_000, help="messages a round")
@@ -181,13 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = {"messages": given.messages, "rounds": given.rounds}
     method = METHOD.format(nodes=NODES, devices=DEVICES)
     header = print_header("bench.dispatcher", method, settings, as_json=given.json)
-    try:
-        import uvloop
-
-        run = uvloop.run
-    except ImportError:
-        run = asyncio.run
-    result = run(measure(given.messages, given.rounds))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        result = runner.run(measure(given.messages, given.rounds))
     for what, by_batch in result.items():
         for batch, us in by_batch.items():
             print(
