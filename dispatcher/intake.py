@@ -102,6 +102,7 @@ class Intake(Generic[T]):
             try:
                 await self.settle(taken)
             except Unavailable as error:
+                self._metrics.count(Metric.DI_GIVEN_BACK, queue=taken.queue)
                 log.warning("batch is given back", queue=taken.queue, tries=taken.tries, error=str(error))
                 await asyncio.sleep(self._backoff.next_s())
                 await consumer.give_back([taken.tag])

@@ -127,12 +127,15 @@ class Pipeline:
             for call in calls:
                 call.cancel()
             raise
-        for call in done:
-            answers.extend(call.result())
         for call in waiting:
             # Its deliveries are put off now, by rows, so that the batch waits no longer; what the node says later is settled then.
             answers.extend((delivery, Taking.UNKNOWN) for delivery in calls[call].deliveries)
             self.crew.start("late answer", self._late(call))
+        failures = [failure for call in done if (failure := call.exception()) is not None]
+        if failures:
+            raise failures[0]
+        for call in done:
+            answers.extend(call.result())
         return answers
 
     async def _late(self, call: "asyncio.Task[list[Answer]]") -> None:

@@ -34,6 +34,8 @@ class Sent:
         self._monotonic = monotonic
         self._by_node: dict[str, deque[tuple[int, array[int]]]] = {}
         self._count = 0
+        self.forgotten = 0
+        """Ids dropped at the bound so far."""
 
     def __len__(self) -> int:
         return self._count
@@ -52,7 +54,9 @@ class Sent:
         newest.extend(ids)
         self._count += len(newest) - before
         while self._count > self._bound and len(slots) > 1:
-            self._count -= len(slots.popleft()[1])
+            dropped = len(slots.popleft()[1])
+            self._count -= dropped
+            self.forgotten += dropped
 
     def nodes(self) -> list[str]:
         return list(self._by_node)
@@ -98,6 +102,7 @@ class NodeWatch:
         self._queues = queues
         self._clients = clients
         self._metrics = metrics
+        self._told = 0
         self._owed: deque[int] = deque()  # ids of gone nodes that are not published again yet
 
     async def run_once(self) -> int:
@@ -110,6 +115,9 @@ class NodeWatch:
                 log.warning("node gone, its messages are put back", incarnation=incarnation, messages=len(ids))
                 self._owed.extend(ids)
         self._sent.forget_old()
+        if self._sent.forgotten > self._told:
+            self._metrics.count(Metric.DI_SENT_FORGOTTEN, self._sent.forgotten - self._told)
+            self._told = self._sent.forgotten
         await self._clients.forget_all_but(alive)
         put_back = 0
         while self._owed:

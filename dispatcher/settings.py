@@ -116,7 +116,7 @@ class DispatcherSettings:
         5, "Failures in a row after which an app's vendor is left alone for a while.", at_least=1
     )
     breaker_open_s: float = setting(10.0, "How long it is left alone.", at_least=0.1)
-    device_cache_s: float = setting(30.0, "How long a device's vendor tokens are kept in memory.", at_least=0.0)
+    device_cache_s: float = setting(5.0, "How long a device's vendor tokens are kept in memory.", at_least=0.0)
     device_cache: int = setting(50_000, "Devices kept in memory.", at_least=1)
     stub_log: Path | None = setting(None, "File to which the stub vendor appends what it accepted, as JSON lines.")
     stub_kept: int = setting(1_000, "Accepted messages that the stub vendor keeps in memory.", at_least=1)

@@ -53,6 +53,12 @@ class Metric(enum.Enum):
     DI_RECEIPTS = ("dispatcher.receipts", "count", "Receipts by what became of them", "applied")
     DI_VENDOR_CALLS = ("dispatcher.vendor.calls", "count", "Vendor calls by outcome", "channel", "outcome")
     DI_RELAY_REPUBLISHED = ("dispatcher.relay.republished", "count", "Deliveries published again by the relay")
+    DI_GIVEN_BACK = ("dispatcher.given_back", "count", "Batches given back because a neighbour was down", "queue")
+    DI_SENT_FORGOTTEN = (
+        "dispatcher.sent.forgotten",
+        "count",
+        "Messages given to nodes and forgotten at the memory's bound: the relay finds them",
+    )
     DI_NODE_CALL_SECONDS = ("dispatcher.node.seconds", "timing", "Time of one Deliver call")
     # every program
     TASK_ERRORS = ("process.task_errors", "count", "Uncaught errors in background tasks", "task")
