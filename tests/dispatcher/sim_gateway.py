@@ -116,12 +116,13 @@ class Gateway:
         """As often as not the answer gets lost, and the same receipts go out again."""
         if not self.receipts:
             return
+        told = list(self.receipts)
         try:
-            await self.world.parts.receipts.report(list(self.receipts))
+            await self.world.parts.receipts.report(told)
         except Unavailable:
             return
         if self.random.random() < 0.8:
-            self.receipts.clear()
+            del self.receipts[: len(told)]  # more may have come meanwhile
 
     def _report(
         self, message_id: int, device: str, kind: ReceiptKind, *, deadline: int = 0, stored: bool = True
@@ -131,12 +132,12 @@ class Gateway:
     async def _drain(self, session: Session) -> None:
         session.more = False
         (page,) = await self.world.true_messages.inbox([InboxAsk(APP, session.phone.name, 1_000)], now=self.world.now)
-        reported = {receipt.id for receipt in self.receipts if receipt.device == session.phone.name}
+        acked = {one.id for one in self.receipts if one.device == session.phone.name and one.kind is K.RECEIVED}
         for row in page.rows:
             if row.recall:
                 session.phone.recalled.add(row.id)
                 self._report(row.id, session.phone.name, K.RECALL_SHOWN)
-            elif row.id in session.unacked or row.id in reported:
+            elif row.id in session.unacked or row.id in acked:
                 continue
             elif len(session.unacked) >= WINDOW:
                 session.more = True
@@ -165,7 +166,8 @@ class Gateway:
             return Taking.EXPIRED
         if offer.id in session.unacked:
             return Taking.ACCEPTED
-        if offer.again and any(one.id == offer.id and one.device == device for one in self.receipts):
+        acked = (one for one in self.receipts if one.kind is K.RECEIVED and one.device == device)
+        if offer.again and any(one.id == offer.id for one in acked):
             return Taking.ACCEPTED
         if len(session.unacked) >= WINDOW:
             session.more = True

@@ -218,6 +218,16 @@ class Simulation:
             for gateway in self.gateways:
                 await gateway.tick(all_ack=True)
 
+    async def connected(self) -> set[str]:
+        """Phones whose route leads to a session: a gateway that could not say that a phone went away leaves a route behind."""
+        names = set()
+        for gateway in self.gateways:
+            for name, session in gateway.sessions.items():
+                (found,) = await self.world.true_presence.locate([(APP, name)])
+                if found is not None and found.route == session.route:
+                    names.add(name)
+        return names
+
     async def deliveries(self) -> list[tuple[int, str, State, str]]:
         found: list[tuple[int, str, State, str]] = []
         ids = list(self.accepted)
@@ -240,12 +250,7 @@ async def run(seed: int, steps: int) -> None:
         await simulation.step()
     await simulation.settle(900.0, 15.0)
 
-    connected = {
-        phone.name
-        for phone in simulation.phones
-        for found in await world.true_presence.locate([(APP, phone.name)])
-        if found is not None
-    }
+    connected = await simulation.connected()
     screens = {phone.name: phone.screen for phone in simulation.phones}
     for message_id, device, state, reason in await simulation.deliveries():
         envelope = simulation.accepted[message_id]
