@@ -21,7 +21,7 @@ run: $(VENV)/.installed ## start Taco here: API on 8080, gateway on 8081 (ARGS="
 install: $(VENV)/.installed ## make .venv with everything that Taco needs, and stop there
 
 test: $(VENV)/.developed ## the whole test suite (ARGS="-k name" for a part)
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.developed ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -20,6 +20,12 @@ DEVICES, MESSAGES = 1_000, 20_000
 SETTLE_S = 90
 
 
+@pytest.fixture(autouse=True)
+async def _no_asyncio_debug() -> None:
+    """It would make the crowd the slowest part: a thousand devices run in this process. The server is a process of its own."""
+    asyncio.get_running_loop().set_debug(False)
+
+
 def crowd_of(taco: TacoProcess, size: int = DEVICES) -> Crowd:
     return Crowd(taco, app=taco.app, key=taco.key, device_secret=taco.device_secret, size=size)
 
