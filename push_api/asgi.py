@@ -153,19 +153,24 @@ class HttpDoor:
         settings = self._settings
         if not operation.needs_key:
             return await self._open_to_all(operation)
-        body = b""
+        body, takes_body, reading = b"", operation.request is not None, False
         try:
-            async with asyncio.timeout(settings.request_timeout_s) as deadline:
+            # One timer for both waits: what the caller is given to send its request, then what we give ourselves.
+            first_s = settings.body_timeout_s if takes_body else settings.request_timeout_s
+            async with asyncio.timeout(first_s) as deadline:
                 app = await self._service.auth.app_of(headers.get(b"authorization"))
-                if operation.request is not None:
-                    deadline.reschedule(None)  # reading has a deadline of its own
-                    body = await read_body(
-                        receive, headers, limit=settings.max_body_bytes, timeout_s=settings.body_timeout_s
-                    )
+                if takes_body:
+                    reading = True
+                    body = await read_body(receive, headers, limit=settings.max_body_bytes)
+                    reading = False
                     deadline.reschedule(asyncio.get_running_loop().time() + settings.request_timeout_s)
                 call = Call(app, name, body, idempotency_key(headers), query, trace)
                 return operation.status, await self._handlers[operation.name](call)
         except TimeoutError:
+            if reading:
+                raise UserError(
+                    f"the body did not arrive within {settings.body_timeout_s:g} s", code="request_timeout"
+                ) from None
             raise DeadlineExceeded(f"not done within {settings.request_timeout_s:g} s") from None
 
     async def _open_to_all(self, operation: Operation) -> tuple[int, bytes]:

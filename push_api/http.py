@@ -31,6 +31,7 @@ from push_core.errors import CODES, ConfigError, Overloaded, TacoError, UserErro
 log = structlog.get_logger(__name__)
 
 _NOT_HTTP = "the request is not HTTP/1.1, or its head is too large"
+_LINGER_S = 1.0
 _OFFER = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 Routes = Sequence[BaseRoute]
@@ -162,12 +163,14 @@ class _BoundedHttp(HttpToolsProtocol):
         self._in_head = True
         self._in_body = False
         self._waiting_for = ""
+        self._done = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         if len(self.connections) > self.settings.max_connections:
-            self._answer_and_close(Overloaded("too many connections"))
+            self._answer_outside(Overloaded("too many connections"))
+            self.transport.close()
             return
         self._watch()
 
@@ -178,14 +181,18 @@ class _BoundedHttp(HttpToolsProtocol):
             self._timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._done or self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
+        self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             self._decline_upgrade(data[offer.args[0] :])
         except httptools.HttpParserError:
+            self.send_400_response(_NOT_HTTP)
+        # A head that goes on and on is not waited for. Of a header that is still coming the parser says nothing: its bytes count as read.
+        if self._in_head and max(self._head_bytes, self._head_size()) > self.settings.max_head_bytes:
             self.send_400_response(_NOT_HTTP)
         self._watch()
 
@@ -207,22 +214,30 @@ class _BoundedHttp(HttpToolsProtocol):
             self.send_400_response(_NOT_HTTP)
 
     def send_400_response(self, msg: str) -> None:
-        self._answer_and_close(UserError(msg, code="bad_request"))
+        """Answer and hang up. What the caller still sends is dropped for a moment before the connection closes: closing on unread bytes
+        resets it, and the caller might never see the answer (RFC 9112 §9.6)."""
+        if self._done:
+            return
+        self._done = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False  # the request before it still gets its answer
+            return
+        self._answer_outside(UserError(msg, code="bad_request"))
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = self._in_body = True
+        # What was read so far belongs to the request before; of the rest of this read the parsed part counts.
         self._head_bytes = 0
 
-    def on_url(self, url: bytes) -> None:
-        self._count_head(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value) + 4)
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
+        if self._head_size() > self.settings.max_head_bytes:
+            raise ValueError  # httptools makes it the HttpParserError that data_received answers
         if not self.parser.should_upgrade():
             super().on_headers_complete()
             self._in_head = False
@@ -236,14 +251,15 @@ class _BoundedHttp(HttpToolsProtocol):
         super().on_response_complete()
         self._watch()
 
-    def _count_head(self, more: int) -> None:
-        self._head_bytes += more
-        if self._head_bytes > self.settings.max_head_bytes:
-            raise ValueError  # httptools makes it the HttpParserError that data_received answers
+    def _head_size(self) -> int:
+        """Bytes of the head as far as it is parsed; none before the first request."""
+        if not self.headers:
+            return 0
+        return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
 
     def _watch(self) -> None:
         """Set the deadline for what this connection waits for now."""
-        if self.transport.is_closing():
+        if self._done or self.transport.is_closing():
             return
         answered = self.cycle is not None and self.cycle.response_complete
         if self._in_head:
@@ -266,15 +282,13 @@ class _BoundedHttp(HttpToolsProtocol):
         if waiting_for:
             self._timer = self.loop.call_later(timeout_s, self.timeout_keep_alive_handler)
 
-    def _answer_and_close(self, error: TacoError) -> None:
-        """An answer outside of any request; none if it would come in between the bytes of another one."""
-        if self.cycle is None or self.cycle.response_complete:
-            body = body_of(error)
-            self.transport.write(
-                STATUS_LINE[error.status]
-                + b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
-                + (b"retry-after: 1\r\n" if error.retry else b"")
-                + b"connection: close\r\n\r\n"
-                + body
-            )
-        self.transport.close()
+    def _answer_outside(self, error: TacoError) -> None:
+        """An answer outside of any request."""
+        body = body_of(error)
+        self.transport.write(
+            STATUS_LINE[error.status]
+            + b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+            + (b"retry-after: 1\r\n" if error.retry else b"")
+            + b"connection: close\r\n\r\n"
+            + body
+        )

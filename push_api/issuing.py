@@ -70,7 +70,8 @@ class Issuing:
         if not shards:
             raise NotIssuing("this zone owns no shard")
         for _ in range(_TRIES):
-            made = issuer.try_make(random.choice(shards), now)  # noqa: S311 - spreads load, hides nothing
+            # As random.choice, which costs five times as much: at 10,000 ids a second that shows.
+            made = issuer.try_make(shards[int(random.random() * len(shards))], now)  # noqa: S311 - spreads load
             if made is not None:
                 return made
             if len(shards) == 1:

@@ -3,7 +3,6 @@
 Knows ASGI's messages and no framework. Every refusal is a UserError; `Gone` says that the caller hung up.
 """
 
-import asyncio
 import difflib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
@@ -49,23 +48,15 @@ def idempotency_key(headers: dict[bytes, str]) -> str | None:
     return key if key is None else check_name(key, "Idempotency-Key")
 
 
-async def read_body(receive: Receive, headers: dict[bytes, str], *, limit: int, timeout_s: float) -> bytes:
-    """The whole body, refused as soon as it is known to be too large. Raises UserError (`too_large`, `request_timeout`, `bad_request`)
-    or Gone."""
+async def read_body(receive: Receive, headers: dict[bytes, str], *, limit: int) -> bytes:
+    """The whole body, refused as soon as it is known to be too large; the deadline is the caller's. Raises UserError (`too_large`,
+    `bad_request`) or Gone."""
     coding = headers.get(b"content-encoding", "identity").strip().lower()
     if coding not in ("identity", ""):
         raise UserError("send the body without Content-Encoding", code="bad_request", field="content-encoding")
     length = headers.get(b"content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise _too_large(limit)
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await _gather(receive, limit)
-    except TimeoutError:
-        raise UserError(f"the body did not arrive within {timeout_s:g} s", code="request_timeout") from None
-
-
-async def _gather(receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:

@@ -43,7 +43,7 @@ _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 def draft_of(message: Message, *, key: str | None = None, at: str = "") -> Draft:
     """The message as it will be committed, but for id and time. `key` is the request's own idempotency key, `at` the message's place in the
     request (`messages[3]`). Raises UserError."""
-    devices, alias = _target(message.target, join(at, "target"))
+    devices, alias = _target(message.target, at)
     kind = message.kind or Kind.NOTIFICATION
     if kind is Kind.NOTIFICATION and not (message.title or message.body):
         raise UserError(
@@ -63,7 +63,7 @@ def draft_of(message: Message, *, key: str | None = None, at: str = "") -> Draft
         _check_vendor(message.vendor, join(at, "vendor"))
     collapse = message.collapse
     if collapse is not None:
-        check_name(collapse, join(at, "collapse"))
+        check_name(collapse, "collapse", at)
     priority = message.priority or Priority.NORMAL
     content = _encode(
         Content(
@@ -91,7 +91,7 @@ def draft_of(message: Message, *, key: str | None = None, at: str = "") -> Draft
     )
     own = message.idempotency_key
     if own is not None:
-        check_name(own, join(at, "idempotency_key"))
+        check_name(own, "idempotency_key", at)
         if key is not None and own != key:
             raise UserError(
                 "idempotency_key and the Idempotency-Key header differ",
@@ -104,11 +104,13 @@ def draft_of(message: Message, *, key: str | None = None, at: str = "") -> Draft
     return msgspec.structs.replace(draft, key=key, digest=_digest(message, draft))
 
 
-def check_name(name: str, field: str) -> str:
-    """A name of a device, an alias, a collapse or idempotency key. Raises UserError."""
+def check_name(name: str, field: str, at: str = "") -> str:
+    """A name of a device, an alias, a collapse or idempotency key, in `field` of what stands at `at`. Raises UserError."""
     if not 1 <= len(name) <= MAX_NAME:
+        field = join(at, field)
         raise UserError(f"{field} must have 1 to {MAX_NAME} characters", code="invalid", field=field)
     if _CONTROL.search(name):
+        field = join(at, field)
         raise UserError(f"{field} must not have control characters", code="invalid", field=field)
     return name
 
@@ -132,24 +134,30 @@ def check_registration(record: Registration) -> Registration:
 
 
 def _target(target: Target, at: str) -> tuple[list[str], str | None]:
-    given = [name for name in target.__struct_fields__ if getattr(target, name) is not None]
-    if len(given) != 1:
+    values = msgspec.structs.astuple(target)
+    if values.count(None) != len(values) - 1:
+        given = [name for name in target.__struct_fields__ if getattr(target, name) is not None]
         got = f"two or more: {', '.join(given)}" if given else "none"
-        raise UserError(f"target needs exactly one of device, devices, alias; it has {got}", code="invalid", field=at)
+        raise UserError(
+            f"target needs exactly one of device, devices, alias; it has {got}",
+            code="invalid",
+            field=join(at, "target"),
+        )
     if target.device is not None:
-        return [check_name(target.device, f"{at}.device")], None
+        return [check_name(target.device, "target.device", at)], None
     if target.alias is not None:
-        return [], check_name(target.alias, f"{at}.alias")
+        return [], check_name(target.alias, "target.alias", at)
     if target.devices is not None:
         for index, device in enumerate(target.devices):
-            check_name(device, f"{at}.devices[{index}]")
+            check_name(device, f"target.devices[{index}]", at)
         if len(set(target.devices)) != len(target.devices):
-            raise UserError("target.devices names a device twice", code="invalid", field=f"{at}.devices")
+            raise UserError("target.devices names a device twice", code="invalid", field=join(at, "target.devices"))
         return target.devices, None
+    [name] = (name for name in target.__struct_fields__ if getattr(target, name) is not None)
     raise UserError(
-        f"target {given[0]} is not offered by this server; device, devices and alias are",
+        f"target {name} is not offered by this server; device, devices and alias are",
         code="not_available",
-        field=f"{at}.{given[0]}",
+        field=join(at, f"target.{name}"),
     )
 
 

@@ -2,8 +2,22 @@
 
 from typing import Any
 
+import httpx
+
+from push_core.errors import CODES
+
 TARGET = {"device": "phone-1"}
 GOOD: dict[str, Any] = {"target": TARGET, "title": "Order 9"}
+
+
+def assert_refused(answer: httpx.Response, code: str, field: str | None = None) -> None:
+    """The one shape of every refusal."""
+    assert answer.status_code == CODES[code].status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    error = answer.json()["error"]
+    assert set(error) == {"code", "message", "field", "retry"}
+    assert (error["code"], error["field"], error["retry"]) == (code, field, CODES[code].retry)
+    assert error["message"]
 
 
 def good(**changes: Any) -> dict[str, Any]:

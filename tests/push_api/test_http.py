@@ -125,6 +125,13 @@ async def test_what_is_not_http_gets_the_error_body_and_is_closed(wire: Wire, ga
     assert await wire.closed() == b""
 
 
+async def test_garbage_after_a_request_does_not_take_its_answer(wire: Wire) -> None:
+    await wire.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nhello\r\n\r\n")
+    status, headers, _ = await wire.answer()
+    assert (status, headers["connection"]) == (200, "close")
+    assert await wire.closed() == b""
+
+
 async def test_a_header_that_never_ends_is_refused(wire: Wire) -> None:
     await wire.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n" + b"x-flood: y\r\n" * 4_000)
     assert (await wire.answer())[0] == 400
@@ -132,6 +139,22 @@ async def test_a_header_that_never_ends_is_refused(wire: Wire) -> None:
 
 async def test_a_path_that_never_ends_is_refused(wire: Wire) -> None:
     await wire.send(b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await wire.answer())[0] == 400
+
+
+async def test_a_head_that_comes_after_a_large_body_is_not_blamed_for_it(wire: Wire) -> None:
+    data = json.dumps(good(padding="x" * 40_000)).encode()
+    await wire.send(HEAD + b"content-length: %d\r\n\r\n" % len(data) + data + b"GET /healthz HTTP/1.1\r\n")
+    assert (await wire.answer())[0] == 422
+    await wire.send(b"host: x\r\n\r\n")
+    assert (await wire.answer())[0] == 200
+
+
+async def test_one_header_that_never_ends_is_refused(wire: Wire) -> None:
+    await wire.send(b"GET /healthz HTTP/1.1\r\nx: ")
+    with contextlib.suppress(ConnectionError):
+        for _ in range(100):
+            await wire.send(b"x" * 4_096)
     assert (await wire.answer())[0] == 400
 
 
@@ -208,7 +231,7 @@ class TestSlow:
 class TestBounds:
     @pytest.fixture
     def settings(self) -> ApiSettings:
-        return ApiSettings(port=0, grpc_port=-1, max_connections=2, max_in_flight=1, request_timeout_s=0.1)
+        return ApiSettings(port=0, grpc_port=-1, max_connections=2, max_in_flight=1)
 
     async def test_connections_beyond_the_bound_get_503(self, api: PushApi) -> None:
         kept = [await wire_to(api) for _ in range(2)]
@@ -240,6 +263,12 @@ class TestBounds:
             assert (await client.get("/healthz")).status_code == 200
             gate.set()
             assert (await waiting).status_code == 404
+
+
+class TestDeadline:
+    @pytest.fixture
+    def settings(self) -> ApiSettings:
+        return ApiSettings(port=0, grpc_port=-1, request_timeout_s=0.1)
 
     async def test_a_request_that_takes_too_long_gets_503(self, api: PushApi, ports: Ports) -> None:
         async def hang(*_: object, **__: object) -> None:

@@ -23,9 +23,9 @@ def part(body: bytes, more: bool = True) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-async def body_of(*messages: dict[str, Any], limit: int = 10, timeout_s: float = 5.0, **headers: str) -> bytes:
+async def body_of(*messages: dict[str, Any], limit: int = 10, **headers: str) -> bytes:
     picked = {name.replace("_", "-").encode(): value for name, value in headers.items()}
-    return await read_body(receiver(*messages), picked, limit=limit, timeout_s=timeout_s)
+    return await read_body(receiver(*messages), picked, limit=limit)
 
 
 async def test_a_body_is_put_together() -> None:
@@ -37,7 +37,7 @@ async def test_a_body_is_put_together() -> None:
 async def test_a_length_above_the_limit_is_refused_before_a_byte_is_read() -> None:
     receive = receiver(part(b"x"))
     with pytest.raises(UserError) as refused:
-        await read_body(receive, {b"content-length": "11"}, limit=10, timeout_s=5.0)
+        await read_body(receive, {b"content-length": "11"}, limit=10)
     assert refused.value.code == "too_large"
     assert len(receive.left) == 1
 
@@ -45,15 +45,9 @@ async def test_a_length_above_the_limit_is_refused_before_a_byte_is_read() -> No
 async def test_a_body_without_a_length_is_refused_as_soon_as_it_is_too_large() -> None:
     receive = receiver(part(b"012345"), part(b"678910"), part(b"never read"))
     with pytest.raises(UserError) as refused:
-        await read_body(receive, {}, limit=10, timeout_s=5.0)
+        await read_body(receive, {}, limit=10)
     assert refused.value.code == "too_large"
     assert len(receive.left) == 1
-
-
-async def test_a_body_that_does_not_arrive_is_given_up() -> None:
-    with pytest.raises(UserError) as refused:
-        await body_of(part(b"abc"), timeout_s=0.01)
-    assert refused.value.code == "request_timeout"
 
 
 async def test_a_caller_that_hangs_up_is_gone() -> None:
