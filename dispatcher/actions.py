@@ -1,6 +1,6 @@
 """Carries a settlement out, in the order that a crash forgives: rows with a time, then the moves of deliveries, then vendors' queues, then pokes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dispatcher.delivery import Delivery
@@ -21,13 +21,15 @@ class Actions:
     poker: Poker
     clock: Clock
 
-    async def carry_out(self, settlement: Settlement) -> list[Applied]:
-        """What became of the settlement's changes. Raises Unavailable: to be carried out again."""
+    async def carry_out(self, settlement: Settlement, about: Iterable[Delivery] = ()) -> list[Applied]:
+        """What became of the settlement's changes; `about` are deliveries whose trace ids the trail should carry, besides those that are
+        stored. Raises Unavailable: to be carried out again."""
         if settlement.later:
             await self.messages.put_later(settlement.later)
         if not settlement.changes:
             return []
-        traces = {delivery.envelope.id: delivery.envelope.traceparent for delivery in settlement.stored}
+        traced = (*about, *settlement.stored)
+        traces = {delivery.envelope.id: delivery.envelope.traceparent for delivery in traced}
         applied = await self.ledger.apply(settlement.changes, traces=traces)
         jobs = [
             job_of(wish.delivery.envelope, wish.delivery.device, (wish.channel, wish.token))

@@ -21,7 +21,7 @@ from dispatcher.routing import NodeShare, offer_of, share_out
 from dispatcher.screening import screen, split_expired, split_repeats
 from dispatcher.sent import Sent
 from dispatcher.settings import DispatcherSettings
-from dispatcher.settle import Settlement, decide
+from dispatcher.settle import Settlement, Then, decide
 from dispatcher.vendor_routes import NOBODY, VendorRoutes
 from push_core.clock import Clock
 from push_core.devices.port import Devices
@@ -85,6 +85,7 @@ class Pipeline:
                 page=self.settings.expansion_page,
             )
             async for wave in waves:
+                self._trace(wave, "expanded")
                 await self._wave(wave)
 
     async def _wave(self, deliveries: list[Delivery]) -> None:
@@ -92,6 +93,7 @@ class Pipeline:
             deliveries = await self._still_to_do(deliveries)
         now = self.clock.wall_ms()
         settlement = Settlement()
+        about = deliveries
         deliveries, settlement.changes = split_expired(deliveries, now)
         vendor_only = [delivery for delivery in deliveries if delivery.envelope.channels is Channels.VENDOR]
         if vendor_only:
@@ -100,7 +102,7 @@ class Pipeline:
         if deliveries:
             answers = await self._long_road(deliveries)
             await self._settle(answers, settlement)
-        await self.actions.carry_out(settlement)
+        await self.actions.carry_out(settlement, about)
 
     async def _still_to_do(self, deliveries: list[Delivery]) -> list[Delivery]:
         repeats = [delivery for delivery in deliveries if delivery.again]
@@ -143,7 +145,7 @@ class Pipeline:
         if answers:
             settlement = Settlement()
             await self._settle(answers, settlement)
-            await self.actions.carry_out(settlement)
+            await self.actions.carry_out(settlement, [delivery for delivery, _ in answers])
 
     async def _offer(self, share: NodeShare, *, tried: bool = False) -> list[Answer]:
         """What was not simply accepted. An offer that certainly did not reach the node is tried once more where the device is now."""
@@ -151,7 +153,7 @@ class Pipeline:
         if not any(takings):  # all ACCEPTED
             self.sent.remember(share.node.incarnation, [offer.id for offer in share.offers])
             self.metrics.count(Metric.DI_OUTCOMES, len(takings), outcome="accepted")
-            self._trace(share.deliveries, share.node.name)
+            self._trace(share.deliveries, "offered", node=share.node.name)
             return []
         accepted: list[Delivery] = []
         not_reached: list[Delivery] = []
@@ -170,7 +172,7 @@ class Pipeline:
         self._count(takings)
         if accepted:
             self.sent.remember(share.node.incarnation, dict.fromkeys(delivery.envelope.id for delivery in accepted))
-            self._trace(accepted, share.node.name)
+            self._trace(accepted, "offered", node=share.node.name)
         if absent:
             await self.presence.sign_out(absent)  # exactly these: a newer connection's route stays
         if not_reached:
@@ -202,6 +204,7 @@ class Pipeline:
         ]
         reaches = dict(zip(asked, await self.routes.of(asked), strict=True))
         net_ms = int(self.settings.vendor_net_s * 1_000)
+        put_off: list[Delivery] = []
         for delivery, taking in answers:
             envelope = delivery.envelope
             route = reaches.get(delivery.key, NOBODY).first()
@@ -214,6 +217,10 @@ class Pipeline:
             )
             reason = Reason.FULL if taking is Taking.FULL else Reason.OFFLINE
             settlement.add(then, delivery, now=now, reason=reason, net_ms=net_ms, route=route)
+            if then is Then.PUT_OFF or then is Then.PUT_OFF_LIVE:
+                put_off.append(delivery)
+        if put_off:
+            self._trace(put_off, "put_off")
 
     async def _vendor_road(self, deliveries: Sequence[Delivery], settlement: Settlement) -> None:
         now = self.clock.wall_ms()
@@ -251,8 +258,9 @@ class Pipeline:
             outcome = "not_reached" if taking == NOT_REACHED else Taking(taking).name.lower()
             self.metrics.count(Metric.DI_OUTCOMES, n, outcome=outcome)
 
-    def _trace(self, deliveries: Sequence[Delivery], node: str) -> None:
+    def _trace(self, deliveries: Sequence[Delivery], step: str, *, node: str = "") -> None:
         now = self.clock.wall_ms()
+        channel = "long" if node else ""
         self.trail.write(
             [
                 Event(
@@ -260,8 +268,8 @@ class Pipeline:
                     id=delivery.envelope.id,
                     app=delivery.envelope.app,
                     device=delivery.device,
-                    step="offered",
-                    channel="long",
+                    step=step,
+                    channel=channel,
                     node=node,
                     traceparent=delivery.envelope.traceparent,
                 )

@@ -6,13 +6,11 @@ import msgspec
 import pytest
 
 from dispatcher.settings import DispatcherSettings
-from push_core.envelope import Work, vendor_queue_name
+from push_core.envelope import vendor_queue_name
 from push_core.errors import Unavailable
 from push_core.lifecycle import State
-from push_core.messages.port import Later, Task
-from push_core.models import Channels, Priority
 from push_core.rpc.port import ReceiptKind, Taking
-from tests.dispatcher.world import APP, HOUR, World
+from tests.dispatcher.world import APP, World
 
 
 async def test_a_connected_device_gets_the_push_and_its_ack_settles_it(world: World) -> None:
@@ -32,6 +30,21 @@ async def test_the_trace_id_rides_along_and_the_trail_tells_where_it_went(world:
     assert node.calls[0].traceparent == envelope.traceparent
     (event,) = await world.trail.of_message(APP, envelope.id)
     assert (event.step, event.node, event.device, event.traceparent) == ("offered", "gw-1", "d-1", envelope.traceparent)
+
+
+async def test_the_trail_tells_what_was_put_off_expanded_and_expired(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    await world.register("d-1", alias="u-1")
+    node.lose_answers = True
+    put_off = await world.push(alias="u-1")
+    expired = world.envelope("d-1", expires=world.now)
+    await world.commit(expired)
+    await world.publish(expired)
+    await world.handle()
+    assert [event.step for event in await world.trail.of_message(APP, put_off.id)] == ["expanded", "put_off"]
+    (event,) = await world.trail.of_message(APP, expired.id)
+    assert (event.step, event.traceparent) == ("expired", expired.traceparent)
 
 
 async def test_a_batch_is_one_call_to_each_node(world: World) -> None:
@@ -330,133 +343,3 @@ async def test_a_batch_is_handled_again_when_presence_was_down(world: World) -> 
     world.ports.presence.locate = locate  # type: ignore[method-assign]
     assert await world.handle() == 1
     assert await world.state(envelope, "d-1") is State.WAITING
-
-
-# ── channels ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_auto_asks_the_vendor_at_once_when_the_device_is_offline(world: World) -> None:
-    await world.register("d-1", vendor_tokens={"stub": "t-1"})
-    envelope = await world.push("d-1")
-    assert await world.state(envelope, "d-1") is State.WAITING
-    await world.handle_vendors()
-    assert await world.state(envelope, "d-1") is State.VENDOR
-    (row,) = await world.inbox("d-1")
-    assert row.via_vendor
-
-
-async def test_auto_uses_the_long_connection_when_there_is_one(world: World) -> None:
-    node = await world.node()
-    await node.connect("d-1")
-    await world.register("d-1", vendor_tokens={"stub": "t-1"})
-    await world.push("d-1")
-    await world.handle_vendors()
-    assert len(node.written) == 1
-    assert not world.stub.accepted
-
-
-async def test_long_never_asks_a_vendor(world: World) -> None:
-    await world.register("d-1", vendor_tokens={"stub": "t-1"})
-    envelope = await world.push("d-1", channels=Channels.LONG)
-    await world.handle_vendors()
-    assert await world.state(envelope, "d-1") is State.WAITING
-    assert not world.stub.accepted
-
-
-async def test_vendor_only_uses_no_connection_and_no_inbox(world: World) -> None:
-    node = await world.node()
-    await node.connect("d-1")
-    await world.register("d-1", vendor_tokens={"stub": "t-1"})
-    envelope = await world.push("d-1", channels=Channels.VENDOR)
-    await world.handle_vendors()
-    assert node.calls == []
-    assert await world.state(envelope, "d-1") is State.VENDOR
-    assert await world.inbox("d-1") == []
-    await world.later(HOUR / 1_000)
-    assert (await world.state(envelope, "d-1"), await world.reason(envelope, "d-1")) == (State.EXPIRED, "unconfirmed")
-
-
-async def test_vendor_only_without_a_token_has_no_channel(world: World) -> None:
-    envelope = await world.push("d-1", channels=Channels.VENDOR)
-    assert await world.reason(envelope, "d-1") == "no_channel"
-
-
-async def test_a_blocked_device_is_not_reached_through_a_vendor(world: World) -> None:
-    await world.register("d-1", vendor_tokens={"stub": "t-1"})
-    await world.ports.devices.block([(APP, "d-1")], True, now=world.now)
-    auto = await world.push("d-1")
-    vendor = await world.push("d-1", channels=Channels.VENDOR)
-    assert await world.queues.depth(vendor_queue_name("stub")) == 0
-    assert await world.reason(auto, "d-1") == "offline"
-    assert await world.reason(vendor, "d-1") == "blocked"
-
-
-async def test_a_token_of_a_channel_that_is_not_offered_is_no_token(world: World) -> None:
-    await world.register("d-1", vendor_tokens={"apns": "t-1"})
-    envelope = await world.push("d-1", channels=Channels.VENDOR)
-    assert await world.reason(envelope, "d-1") == "no_channel"
-
-
-# ── recalls ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def recall(world: World, envelope_id: int) -> list[str]:
-    (recalled,) = await world.messages.recall([(APP, envelope_id)], now=world.now)
-    assert recalled is not None
-    return recalled.notify
-
-
-async def test_a_recall_before_handling_stops_an_old_envelope(world: World) -> None:
-    node = await world.node()
-    await node.connect("d-1")
-    envelope = world.envelope("d-1")
-    await world.commit(envelope)
-    await world.publish(envelope)
-    await recall(world, envelope.id)
-    world.time.advance(2.0)
-    await world.handle()
-    assert node.written == []
-    assert await world.state(envelope, "d-1") is State.RECALLED
-
-
-async def test_a_recall_of_what_waits_takes_it_from_the_inbox(world: World) -> None:
-    envelope = await world.push("d-1")
-    assert await recall(world, envelope.id) == []
-    assert await world.inbox("d-1") == []
-    assert await world.state(envelope, "d-1") is State.RECALLED
-
-
-async def test_a_recall_of_what_was_delivered_is_told_to_who_is_connected(world: World) -> None:
-    node = await world.node()
-    await node.connect("d-1")
-    envelope = await world.push("d-1", "d-2")
-    await world.report(envelope, "d-1", ReceiptKind.RECEIVED, stored=False)
-    notify = await recall(world, envelope.id)
-    assert notify == ["d-1"]
-    await world.publish(msgspec.structs.replace(envelope, devices=notify, work=Work.RECALL, priority=Priority.URGENT))
-    await world.handle()
-    assert node.recalls == [(envelope.id, "d-1")]
-    assert [row.recall for row in await world.inbox("d-1")] == [True], "until the gateway says that it was shown"
-    await world.report(envelope, "d-1", ReceiptKind.RECALL_SHOWN)
-    assert await world.inbox("d-1") == []
-
-
-async def test_a_recall_that_meets_a_full_window_is_found_in_the_inbox(world: World) -> None:
-    node = await world.node()
-    await node.connect("d-1")
-    node.plan["d-1"] = Taking.FULL
-    envelope = world.envelope("d-1", work=Work.RECALL)
-    await world.publish(envelope)
-    await world.handle()
-    assert [poke.device for poke in node.pokes] == ["d-1"]
-
-
-async def test_a_later_row_of_a_recalled_message_publishes_nothing(world: World) -> None:
-    node = await world.node()
-    await node.connect("d-1")
-    envelope = world.envelope("d-1")
-    await world.commit(envelope)
-    await recall(world, envelope.id)
-    await world.messages.put_later([Later(id=envelope.id, app=APP, device="d-1", task=Task.REPUBLISH, due=world.now)])
-    await world.later()
-    assert node.calls == []
