@@ -150,7 +150,8 @@ class Connection(asyncio.Protocol, Timed):
     def on_due(self, now: float) -> None:
         state = self._state
         if type(state) is Signed:
-            self._act(state.tick(now, self._transport.get_write_buffer_size()))
+            unsent = self._transport.get_write_buffer_size()
+            self._act(state.tick(now, unsent), self._context.clock.wall_ms())
             if self._state is state:
                 self._context.wheel.arm(self, state.due)
         elif type(state) is Unsigned:
@@ -218,7 +219,7 @@ class Connection(asyncio.Protocol, Timed):
         context.wheel.arm(self, signed.due)
         self._send([welcome], signed.codec)
         held, self._held = self._held, None
-        self._act(events)
+        self._act(events, wall)
         if held:
             self._take(held)
             self._resume_reading()
@@ -309,7 +310,7 @@ class Connection(asyncio.Protocol, Timed):
             now = context.clock.monotonic()
             before = state.due
             wall = context.clock.wall_ms()
-            self._act(state.receive(message.payload, text=message.text, now=now, wall=wall))
+            self._act(state.receive(message.payload, text=message.text, now=now, wall=wall), wall)
             if state.due < before and self._state is state:
                 context.wheel.arm(self, state.due)
         elif type(state) is Unsigned:
@@ -358,9 +359,8 @@ class Connection(asyncio.Protocol, Timed):
 
     # ── acting ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _act(self, events: Sequence[Event]) -> None:
+    def _act(self, events: Sequence[Event], wall: int) -> None:
         context = self._context
-        wall = context.clock.wall_ms()
         for event in events:
             if type(event) is Acked:
                 self._acked(event, wall)
@@ -389,7 +389,8 @@ class Connection(asyncio.Protocol, Timed):
         context = self._context
         if self.more:
             context.drains.settled(self, event.id)
-        context.counters.add(Metric.GW_ACKS, event.status)
+        acks = context.counters.acks
+        acks[event.status] = acks.get(event.status, 0) + 1
         push = event.push
         app, device = self.key
         if push is None:

@@ -20,22 +20,24 @@ class Node:
         if call.incarnation != self._context.incarnation:
             return Delivered(bytes([Taking.ABSENT]) * sum(len(offer.devices) for offer in call.offers))
         takings = bytearray()
+        clock = self._context.clock
         largest = left = self._context.settings.deliver_slice
+        now, wall = clock.monotonic(), clock.wall_ms()
         for offer in call.offers:
             prepared: Prepared = (
                 PreparedRecall(offer.id)
                 if offer.recall
                 else PreparedPush(offer.push, again=offer.again, via_vendor=offer.via_vendor)
             )
-            at = 0
-            while at < len(offer.devices):
-                if left <= 0:
-                    await asyncio.sleep(0)
-                    left = largest
-                devices = offer.devices[at : at + left]
-                at += len(devices)
-                left -= len(devices)
-                takings += self._offer(offer, prepared, devices, call.deadline)
+            devices: Sequence[str] = offer.devices
+            while len(devices) > left:
+                self._offer(offer, prepared, devices[:left], call.deadline, now, wall, takings)
+                devices = devices[left:]
+                await asyncio.sleep(0)
+                left = largest
+                now, wall = clock.monotonic(), clock.wall_ms()
+            self._offer(offer, prepared, devices, call.deadline, now, wall, takings)
+            left -= len(devices)
         for taking in Taking:
             if n := takings.count(taking):
                 self._context.counters.add(Metric.GW_PUSHES, taking.name.lower(), n)
@@ -54,13 +56,22 @@ class Node:
             for connection in self._context.registry.of((poke.app, poke.device)):
                 self._context.drains.poke(connection)
 
-    def _offer(self, offer: Offer, prepared: Prepared, devices: Sequence[str], deadline: int) -> bytes:
-        context = self._context
-        now, wall = context.clock.monotonic(), context.clock.wall_ms()
+    def _offer(
+        self,
+        offer: Offer,
+        prepared: Prepared,
+        devices: Sequence[str],
+        deadline: int,
+        now: float,
+        wall: int,
+        takings: bytearray,
+    ) -> None:
+        """Adds a taking for each device."""
         if wall >= deadline or wall >= offer.expires:
-            return bytes([Taking.EXPIRED]) * len(devices)
+            takings += bytes([Taking.EXPIRED]) * len(devices)
+            return
+        context = self._context
         signed, joining, app = context.registry.signed, context.registry.joining, offer.app
-        takings = bytearray()
         for device in devices:
             key = app, device
             connection = signed.get(key)
@@ -71,7 +82,6 @@ class Node:
             if taking is Taking.FULL:
                 context.drains.poke(connection)
             takings.append(taking)
-        return bytes(takings)
 
     def _kick(self, kick: Kick) -> bool:
         """A connection that was won by another device's sign-in: its route is not ours to remove. Kicked by an app (any epoch) it is."""

@@ -130,8 +130,9 @@ class Receipts:
         if self._kept >= self._settings.receipts_bound:
             self._metrics.count(Metric.GW_RECEIPTS_DROPPED)
             return
+        if not self._kept:
+            self._empty.clear()
         self._kept += 1
-        self._empty.clear()
         marks = self._marks_of(receipt)
         if marks is not None:
             marks.add((receipt.app, receipt.device), mark(receipt))
