@@ -13,6 +13,7 @@ import structlog
 from push_api.acceptance import Acceptance
 from push_api.asgi import HttpDoor
 from push_api.auth import Authenticator
+from push_api.complaints import Complaints
 from push_api.devices import DeviceService
 from push_api.grpc_server import GrpcDoor
 from push_api.http import HttpServer, Routes, fallback
@@ -41,7 +42,7 @@ class PushApi:
     ) -> None:
         clock = clock or Clock()
         timeout_s = settings.store_timeout_s
-        self._settings = settings
+        shards = ZoneShards(ports.control, settings.zone)
         self._crew = Crew("api", ports.metrics)
         self._peers = ports.rpc.peers()
         self._issuing = Issuing(
@@ -68,7 +69,7 @@ class PushApi:
             ports.trail,
             ports.metrics,
             clock,
-            shards=ZoneShards(ports.control, settings.zone),
+            shards=shards,
             largest=settings.commit_batch,
             parallel=settings.commit_parallel,
             bound=settings.commit_bound,
@@ -82,6 +83,7 @@ class PushApi:
             self._issuing,
             {"the message store": ports.messages.ping, "the device store": ports.devices.ping},
             clock,
+            shards=shards,
             keep_s=settings.ready_cache_s,
             timeout_s=min(timeout_s, settings.request_timeout_s / 2),
         )
@@ -94,9 +96,10 @@ class PushApi:
             metrics=ports.metrics,
         )
         openapi = msgspec.json.encode(document(_version()))
-        door = HttpDoor(service, ports.metrics, settings, openapi=openapi, other=fallback(extra_routes))
+        complaints = Complaints(clock)
+        door = HttpDoor(service, ports.metrics, complaints, settings, openapi=openapi, other=fallback(extra_routes))
         self._http = HttpServer(door, settings)
-        self._grpc = GrpcDoor(service, ports.metrics, settings) if settings.grpc_port >= 0 else None
+        self._grpc = GrpcDoor(service, ports.metrics, complaints, settings) if settings.grpc_port >= 0 else None
 
     @property
     def ready(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from push_api.complaints import Complaints
 from push_api.decoding import decode, decode_batch, decode_message
 from push_api.errors import body_of, problem_of, retry_after_s
 from push_api.models import Accepted, Health, Registration, Result, Results
@@ -21,6 +22,7 @@ from push_api.requests import (
     Receive,
     Scope,
     Send,
+    bounded,
     idempotency_key,
     page_of,
     pick_headers,
@@ -31,7 +33,7 @@ from push_api.service import PushService
 from push_api.settings import ApiSettings
 from push_api.traceparent import accept_or_make
 from push_api.validation import check_name, check_registration
-from push_core.errors import DeadlineExceeded, Grade, Overloaded, TacoError, Unavailable, UserError
+from push_core.errors import DeadlineExceeded, Overloaded, TacoError, Unavailable, UserError
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.models import App
@@ -56,9 +58,17 @@ class Call(msgspec.Struct, frozen=True):
 
 class HttpDoor:
     def __init__(
-        self, service: PushService, metrics: Metrics, settings: ApiSettings, *, openapi: bytes, other: ASGIApp
+        self,
+        service: PushService,
+        metrics: Metrics,
+        complaints: Complaints,
+        settings: ApiSettings,
+        *,
+        openapi: bytes,
+        other: ASGIApp,
     ) -> None:
         self._service = service
+        self._complaints = complaints
         self._metrics = metrics
         self._settings = settings
         self._openapi = openapi
@@ -105,8 +115,7 @@ class HttpDoor:
             # gets an answer.
             status, body = _refused(Unavailable("the server is stopping"), headers)
         except TacoError as error:
-            if error.grade is not Grade.USER:
-                log.warning("request failed", method=name, code=error.code, reason=error.message, traceparent=trace)
+            self._complaints.say(error, name, trace)
             status, body = _refused(error, headers)
         except Exception as error:
             log.exception("request failed", method=name, traceparent=trace)
@@ -124,8 +133,9 @@ class HttpDoor:
         await send({"type": "http.response.body", "body": body})
 
     async def _elsewhere(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """A route that is not of the contract. Its errors end here like all others, as far as it hasn't answered yet."""
+        """A route that is not of the contract, under the same bounds. Its errors end here like all others, as far as it hasn't answered yet."""
         status = 0
+        settings = self._settings
 
         async def noting(message: MutableMapping[str, Any]) -> None:
             nonlocal status
@@ -133,11 +143,16 @@ class HttpDoor:
             await send(message)
 
         try:
-            await self._other(scope, receive, noting)
-        except Exception:
+            async with asyncio.timeout(settings.body_timeout_s + settings.request_timeout_s):
+                await self._other(scope, bounded(receive, settings.max_body_bytes), noting)
+        except TimeoutError:
+            if not status:
+                raise DeadlineExceeded("not done in time") from None
+        except Exception as error:
             if not status:
                 raise
-            log.exception("request failed after its answer began", path=scope["path"])
+            if not isinstance(error, UserError):
+                log.exception("request failed after its answer began", path=scope["path"])
         return status
 
     async def _answer(

@@ -17,13 +17,14 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from push_api import proto
+from push_api.complaints import Complaints
 from push_api.errors import grpc_status, problem_of, retry_after_s
 from push_api.models import MAX_PAGE
 from push_api.service import PushService
 from push_api.settings import ApiSettings
 from push_api.traceparent import accept_or_make
 from push_api.validation import check_name, check_registration
-from push_core.errors import ConfigError, DeadlineExceeded, Grade, Overloaded, TacoError, Unavailable, UserError
+from push_core.errors import ConfigError, DeadlineExceeded, Overloaded, TacoError, Unavailable, UserError
 from push_core.lifecycle import State
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
@@ -40,8 +41,9 @@ _Context = Any  # grpc.aio's stubs know neither its trailing metadata nor its ab
 class GrpcDoor:
     """`start` raises ConfigError when the address can't be used."""
 
-    def __init__(self, service: PushService, metrics: Metrics, settings: ApiSettings) -> None:
+    def __init__(self, service: PushService, metrics: Metrics, complaints: Complaints, settings: ApiSettings) -> None:
         self._service = service
+        self._complaints = complaints
         self._metrics = metrics
         self._settings = settings
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
@@ -151,8 +153,7 @@ class GrpcDoor:
             return reply
         except TacoError as error:
             status = str(error.status)
-            if error.grade is not Grade.USER:
-                log.warning("request failed", method=name, code=error.code, reason=error.message, traceparent=trace)
+            self._complaints.say(error, name, trace)
             return await _abort(context, error, trace)
         except Exception as error:
             status = "500"

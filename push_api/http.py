@@ -133,7 +133,7 @@ def fallback(routes: Routes) -> ASGIApp:
         if isinstance(error, HTTPException):
             body, status, headers = body_of(_as_ours(error, request.url.path)), error.status_code, error.headers
         else:
-            body, status, headers = body_of(error), 500, None
+            body, status, headers = body_of(error), error.status if isinstance(error, TacoError) else 500, None
         return Response(body, status, headers, "application/json")
 
     return Starlette(routes=list(routes), exception_handlers={HTTPException: refused, Exception: refused})

@@ -1,12 +1,12 @@
 """Whether this process can accept messages now: what /readyz and the gRPC health service say.
 
-Ready means: started and not stopping, the message and device stores answer, an issuer number is held. A queue or presence that is down does
+Ready means: started and not stopping, the message and device stores answer, an issuer number is held, this zone owns shards. A queue or presence that is down does
 not count: messages are accepted all the same (design §8). Answers are kept for a moment and shared, so that asking
 often costs the stores nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from push_api.deadlines import within
 from push_api.issuing import Issuing
@@ -23,12 +23,14 @@ class Readiness:
         pings: Mapping[str, Callable[[], Awaitable[None]]],
         clock: Clock,
         *,
+        shards: Callable[[], Sequence[int]],
         keep_s: float,
         timeout_s: float,
     ) -> None:
         self._issuing = issuing
         self._pings = pings
         self._clock = clock
+        self._shards = shards
         self._keep_s = keep_s
         self._timeout_s = timeout_s
         self._found: list[str] = []
@@ -48,6 +50,8 @@ class Readiness:
         missing = list(self._found)
         if not self._issuing.held:
             missing.append("no issuer number is held")
+        if not self._shards():
+            missing.append("this zone owns no shard")
         if missing:
             raise Unavailable(f"not ready: {'; '.join(missing)}")
 

@@ -72,6 +72,21 @@ async def read_body(receive: Receive, headers: dict[bytes, str], *, limit: int) 
         parts.append(part)
 
 
+def bounded(receive: Receive, limit: int) -> Receive:
+    """The same messages, for a reader that knows no limit: more than `limit` bytes of body raise UserError `too_large`."""
+    size = 0
+
+    async def counting() -> Received:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise _too_large(limit)
+        return message
+
+    return counting
+
+
 def _too_large(limit: int) -> UserError:
     return UserError(f"the body has more than {limit} bytes", code="too_large")
 

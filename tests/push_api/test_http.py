@@ -404,7 +404,14 @@ class TestExtraRoutes:
                 raise KeyError("a secret thing")
             return PlainTextResponse("hello")
 
-        routes = [Route("/demo", hello), Route("/v1/messages", hello, methods=["GET"])]
+        async def echo(request: Request) -> PlainTextResponse:
+            return PlainTextResponse(str(len(await request.body())))
+
+        routes = [
+            Route("/echo", echo, methods=["POST"]),
+            Route("/demo", hello),
+            Route("/v1/messages", hello, methods=["GET"]),
+        ]
         running = PushApi(settings, ports, extra_routes=routes)
         await running.start()
         yield running
@@ -427,6 +434,11 @@ class TestExtraRoutes:
             answer = await http.request(method, path)
             assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
         assert set((await http.post("/demo")).headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+    async def test_their_bodies_have_the_same_bound(self, http: httpx.AsyncClient, settings: ApiSettings) -> None:
+        assert (await http.post("/echo", content=b"x" * 1_000)).text == "1000"
+        answer = await http.post("/echo", content=b"x" * (settings.max_body_bytes + 1))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
 
     async def test_their_faults_are_told_without_their_inside(self, http: httpx.AsyncClient) -> None:
         answer = await http.get("/demo?broken")

@@ -31,10 +31,12 @@ class Setup:
         self.clock = HandClock()
         self.store = Neighbour()
         self.lease = Lease()
+        self.shards = [1]
         self.readiness = Readiness(
             self.lease,  # type: ignore[arg-type]
             {"the store": self.store.ping},
             self.clock.clock(),
+            shards=lambda: self.shards,
             keep_s=1.0,
             timeout_s=timeout_s,
         )
@@ -49,7 +51,9 @@ async def test_not_ready_says_all_that_is_missing() -> None:
     setup = Setup()
     setup.store.error = away()
     setup.lease.held = False
-    with pytest.raises(Unavailable, match=r"the store does not answer .*; no issuer number is held"):
+    setup.shards = []
+    missing = r"the store does not answer .*; no issuer number is held; this zone owns no shard"
+    with pytest.raises(Unavailable, match=missing):
         await setup.readiness.check()
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from push_api.requests import Gone, idempotency_key, page_of, pick_headers, query_of, read_body
+from push_api.requests import Gone, bounded, idempotency_key, page_of, pick_headers, query_of, read_body
 from push_core.errors import UserError
 
 
@@ -48,6 +48,15 @@ async def test_a_body_without_a_length_is_refused_as_soon_as_it_is_too_large() -
         await read_body(receive, {}, limit=10)
     assert refused.value.code == "too_large"
     assert len(receive.left) == 1
+
+
+async def test_a_reader_that_knows_no_limit_is_given_one() -> None:
+    receive = bounded(receiver(part(b"12345"), part(b"67890"), part(b"x")), 10)
+    assert (await receive())["body"] == b"12345"
+    assert (await receive())["body"] == b"67890"
+    with pytest.raises(UserError) as refused:
+        await receive()
+    assert refused.value.code == "too_large"
 
 
 async def test_a_caller_that_hangs_up_is_gone() -> None:
