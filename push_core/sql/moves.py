@@ -141,6 +141,11 @@ def _apply_together(conn: Connection, changes: Sequence[Change], now: WallMs) ->
             if STATE[code] is not change.to:
                 moved.append(change)
     _move(conn, moved)
+    # Waiting still, but for another reason now (refused by its vendor, say).
+    told = [
+        (c.id, c.device, c.app, c.reason) for c in carried if c.reason and codes[c.id, c.device, c.app] == CODE[c.to]
+    ]
+    bulk.update(conn, "deliveries", _KEY, ("reason",), "reason = v.reason", "", told)
     acks = [(change.id, change.device, change.at) for change in late if _is_ack(change)]
     bulk.update(conn, "deliveries", _LATE_KEY, ("late",), "late_at = v.late", "deliveries.late_at IS NULL", acks)
     _clear(conn, [(c.id, c.device, c.app) for c in moved if c.stored and c.to not in OPEN])

@@ -116,6 +116,12 @@ class Moves(MessagesContract):
         assert [row.task for row in await store.take_later(now=NOW, hold_ms=1)] == [Task.FALLBACK]
         assert (await self.view(store, sent)).deliveries[0].at["waiting"] == NOW + 10, "it entered the state once"
 
+    async def test_what_waits_on_for_another_reason_says_so(self, store: Messages) -> None:
+        """A vendor refused what waited for the device to come back: callers saw `offline` and never why no vendor had it."""
+        (sent,) = await self.accept(store, new(1, "d"))
+        await self.apply(store, waits(sent, "d"), waits(sent, "d", reason=Reason.REJECTED))
+        assert (await self.view(store, sent)).deliveries[0].reason == "rejected"
+
     async def test_what_hangs_on_a_change_that_was_not_made_does_not_happen(self, store: Messages) -> None:
         (sent,) = await self.accept(store, new(1, "d"))
         await self.apply(store, moves(sent, "d", State.DELIVERED))
