@@ -35,18 +35,6 @@ class Channels(enum.StrEnum):
     VENDOR = "vendor"
 
 
-class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Whom a message is for: exactly one field is set (checked by the push API)."""
-
-    device: str | None = None
-    devices: list[str] | None = None
-    alias: str | None = None
-    aliases: list[str] | None = None
-    tags: str | None = None
-    topic: str | None = None
-    all: bool | None = None
-
-
 class PublicKey(msgspec.Struct, frozen=True):
     """A key pair's public half for device tokens; the algorithm belongs to the key, never to the token."""
 
