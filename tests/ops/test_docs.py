@@ -17,8 +17,10 @@ from ops.cli import cli
 from ops.commands.up import curl_line
 from ops.docs import FOLDER, comments_of, render, table
 from ops.settings import SECTIONS
-from push_api.models import Message
+from push_api.decoding import decode, decode_message
+from push_api.models import Message, Registration
 from push_api.openapi import document
+from push_api.validation import check_registration, draft_of
 from push_core.lifecycle import Reason
 from push_core.settings import check_sections, load
 
@@ -32,7 +34,7 @@ PAGES = sorted(
         *(ROOT / "ops").rglob("*.md"),
     ]
 )
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```([\w ]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -60,7 +62,8 @@ def fences(language: str) -> list[Any]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_fence_has_a_language_that_is_checked(page: Path) -> None:
     """Pictures have none."""
-    assert {match[1] for match in FENCE.finditer(page.read_text())} <= {"", "sh", "python", "toml", "json", "mermaid"}
+    checked = {"", "sh", "python", "toml", "json", "json message", "json device", "mermaid"}
+    assert {match[1] for match in FENCE.finditer(page.read_text())} <= checked
 
 
 @pytest.mark.parametrize("code", fences("python"))
@@ -154,3 +157,13 @@ def test_a_reason_without_a_comment_is_an_error() -> None:
 
 def test_bars_in_cells_do_not_break_a_table() -> None:
     assert table(("a",), [("x|y",)]) == "| a |\n| --- |\n| x\\|y |\n"
+
+
+@pytest.mark.parametrize("block", fences("json message"))
+def test_messages_shown_are_accepted(block: str) -> None:
+    draft_of(decode_message(block.encode()))
+
+
+@pytest.mark.parametrize("block", fences("json device"))
+def test_registrations_shown_are_accepted(block: str) -> None:
+    check_registration(decode(block.encode(), Registration))
