@@ -1,10 +1,21 @@
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+import uvloop
 
 from sdk_proto.wire.codec import Codec
 from sdk_proto.wire.subprotocols import JSON, PROTO
 from tests.push_gateway.support import Node, Site, open_site
+
+BOTH_LOOPS = "test_connection"  # transports differ most in what they do at the ends of connections
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that gateways run on, and where it matters the plain one too."""
+    if BOTH_LOOPS in item.nodeid:
+        return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
