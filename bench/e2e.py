@@ -20,7 +20,7 @@ import uvloop
 
 from bench.lag import Lag
 from bench.load import Load, Log
-from bench.machine import CpuMeter, percentile, print_header, print_json, resident_kib
+from bench.machine import CpuMeter, fdatasync_us, percentile, print_header, print_json, resident_kib
 from bench.stored import DELIVERED, StoredWatch, states_of
 from bench.taco_process import start_taco
 
@@ -139,12 +139,14 @@ def main() -> int:
     made = print_header("e2e", METHOD, settings, as_json=options.json)
     folder = options.data or Path(tempfile.mkdtemp(prefix="taco-bench-"))
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        disk_us = fdatasync_us(folder)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             figures = runner.run(run(options, folder / "data"))
     finally:
         if options.data is None:
             shutil.rmtree(folder, ignore_errors=True)
-    figures |= {"settings": settings, "reference_us": round(made.reference_us)}
+    figures |= {"settings": settings, "reference_us": round(made.reference_us), "fdatasync_us": disk_us}
     if not options.json:
         for name, value in figures.items():
             print(f"{name:>18}  {value}")

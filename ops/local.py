@@ -99,7 +99,7 @@ class Local:
         context = DemoContext(
             token=page_token,
             app=demo_app.NAME,
-            gateway_url=gateway.url,
+            gateway_url=from_here(gateway.url),
             allowed_hosts=hosts,
             mint=lambda device: mint(
                 demo_app.NAME, device, secrets.device_secret, now_s=self._clock.wall_ms() // 1_000, ttl_s=PAGE_TOKEN_S
@@ -111,19 +111,26 @@ class Local:
         api = PushApi(settings.api, ports, self._clock, extra_routes=demo_routes(context))
         await run(api, STOP_API_S)
         port = api.url.rpartition(":")[2]
-        calls.use(api.url)
-        hosts.update({api.url.partition("://")[2].lower(), f"127.0.0.1:{port}", f"localhost:{port}"})
+        api_url = from_here(api.url)
+        calls.use(api_url)
+        port = api_url.rpartition(":")[2]
+        hosts.update({api_url.partition("://")[2].lower(), f"127.0.0.1:{port}", f"localhost:{port}"})
 
         demo = DemoFile(
-            api=api.url,
-            gateway=gateway.url,
+            api=api_url,
+            gateway=from_here(gateway.url),
             app=demo_app.NAME,
             key=secrets.key,
             device_secret=secrets.device_secret,
-            page=demo_app.page_url(api.url, page_token),
+            page=demo_app.page_url(api_url, page_token),
         )
         demo_file.write(data, demo)
         return Addresses(demo, api.grpc_address or "")
+
+
+def from_here(url: str) -> str:
+    """The address by which this machine reaches what listens on all of its addresses."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def run(folder: DataFolder, settings: AllSettings, announce: Callable[[Addresses], None]) -> int:

@@ -4,10 +4,20 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from bench.machine import CpuMeter, cpu_seconds, header, percentile, print_header, print_json, resident_kib
+from bench.machine import (
+    CpuMeter,
+    cpu_seconds,
+    fdatasync_us,
+    header,
+    percentile,
+    print_header,
+    print_json,
+    resident_kib,
+)
 
 
 def test_the_header_names_machine_python_and_method() -> None:
@@ -67,3 +77,8 @@ def test_a_process_that_is_gone_is_an_error_not_a_zero() -> None:
 )
 def test_percentiles_are_values_that_occurred(values: list[float], percent: float, expected: float | None) -> None:
     assert percentile(values, percent) == expected
+
+
+def test_what_a_durable_write_costs_is_measured_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert fdatasync_us(tmp_path, times=5) > 0
+    assert not list(tmp_path.iterdir())
