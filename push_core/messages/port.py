@@ -135,7 +135,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     `inbox` stores the delivery in the device's inbox (collapsing, bounded: what is displaced ends `replaced` or
     `inbox_full`); a row that is there already is kept, with `again`/`via_vendor` raised if either says so. A move to a rank
-    above 0 or to an end removes its inbox row and its later work; `stored=False` promises that there is none (hot path).
+    above 0 or to an end removes its inbox row and its later work, even if it is a repeat; `stored=False` says that there is none (hot path),
+    and if that was wrong the next ack removes it.
     A move to the state it is in already is "made" when it carries `inbox` or `later` (they are applied, and its `reason` if it
     has one), so that a repeat after a crash completes what is missing.
     """

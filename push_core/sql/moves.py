@@ -148,7 +148,9 @@ def _apply_together(conn: Connection, changes: Sequence[Change], now: WallMs) ->
     bulk.update(conn, "deliveries", _KEY, ("reason",), "reason = v.reason", "", told)
     acks = [(change.id, change.device, change.at) for change in late if _is_ack(change)]
     bulk.update(conn, "deliveries", _LATE_KEY, ("late",), "late_at = v.late", "deliveries.late_at IS NULL", acks)
-    _clear(conn, [(c.id, c.device, c.app) for c in moved if c.stored and c.to not in OPEN])
+    # Repeats too: the first ack may have come from a gateway that was given the push before it was stored.
+    done = [key for change, key in zip(changes, keys, strict=True) if change.stored and change.to not in OPEN]
+    _clear(conn, [key for key in done if key in codes])
     return Outcome(applied, _carry(conn, [change for change in carried if change.to in OPEN], now))
 
 

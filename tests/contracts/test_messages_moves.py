@@ -100,6 +100,17 @@ class Moves(MessagesContract):
             assert await store.waiting([(APP, "d")]) == [0], to
             assert await store.take_later(now=NOW, hold_ms=0) == [], to
 
+    async def test_a_row_left_by_an_ack_that_knew_of_none_goes_with_the_next_ack(self, store: Messages) -> None:
+        for n, end in enumerate((State.DELIVERED, State.UNDELIVERABLE)):
+            (sent,) = await self.accept(store, new(n, "d"))
+            work = Later(id=sent.id, app=APP, device="d", task=Task.FALLBACK, due=NOW)
+            await self.apply(store, waits(sent, "d", later=work))
+            await self.apply(store, moves(sent, "d", end, stored=False, reason=Reason.REJECTED))
+            assert await store.waiting([(APP, "d")]) == [1], "a gateway that was given it before it was stored"
+            assert await self.apply(store, moves(sent, "d", State.DELIVERED)) == [REPEAT if n == 0 else LATE]
+            assert await store.waiting([(APP, "d")]) == [0], "else it would come on every connect until it expires"
+            assert await store.take_later(now=NOW, hold_ms=0) == []
+
     async def test_a_move_among_open_states_keeps_the_inbox_row(self, store: Messages) -> None:
         (sent,) = await self.accept(store, new(1, "d"))
         await self.apply(store, waits(sent, "d"), moves(sent, "d", State.SENDING))
