@@ -253,8 +253,8 @@ class Signed:
 
     @property
     def half_free(self) -> bool:
-        """Whether it is time to send what waits (PROTOCOL.md, "Window")."""
-        return len(self.unacked) * 2 <= self.window
+        """Whether it is time to send what waits (PROTOCOL.md, "Window"). Recalls that were not seen yet have a window of the same size."""
+        return len(self.unacked) * 2 <= self.window and len(self._recalls) * 2 <= self.window
 
     # ── from the server ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -262,6 +262,8 @@ class Signed:
         """Take a push into the window, if there is room. `timeout_ms` is the time for its ack."""
         unacked = self.unacked
         if push_id in unacked:
+            if stored:  # somebody has stored it since it was written
+                unacked[push_id].stored = True
             return Offered.REPEAT
         held = len(unacked)
         if held >= self.window:

@@ -219,6 +219,17 @@ def test_an_offer_of_what_is_unacked_is_a_repeat_even_when_the_window_is_full() 
     assert offer(session, 1) is Offered.REPEAT
 
 
+def test_a_push_that_was_stored_after_it_was_written_is_acked_as_stored() -> None:
+    session = signed(window=1)
+    offer(session, 1)
+    assert offer(session, 1, stored=True) is Offered.REPEAT
+    assert offer(session, 1) is Offered.REPEAT
+    (event,) = say(session, f.Ack((1,)))
+    assert isinstance(event, Acked)
+    assert event.push is not None
+    assert event.push.stored, "else its inbox row would stay behind"
+
+
 def test_an_ack_frees_a_place_and_tells_of_the_push() -> None:
     session = signed(window=2)
     offer(session, 1, stored=True)
@@ -275,6 +286,17 @@ def test_a_recall_is_shown_with_the_next_frame() -> None:
 def test_recalls_not_shown_yet_are_bounded_by_the_window() -> None:
     session = signed(window=2)
     assert [session.offer_recall(each) for each in (1, 2, 3)] == [Offered.SEND, Offered.SEND, Offered.FULL]
+
+
+def test_recalls_not_shown_yet_hold_up_what_waits_until_the_next_frame() -> None:
+    session = signed(window=2)
+    half_free = []
+    for push_id in (1, 2):
+        session.offer_recall(push_id)
+        half_free.append(session.half_free)
+    say(session, f.StateChange("foreground"))
+    half_free.append(session.half_free)
+    assert half_free == [True, False, True]
 
 
 def test_a_recall_whose_connection_ended_was_not_shown() -> None:
