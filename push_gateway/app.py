@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 FLUSH_METRICS_S = 1.0
 AT_ONCE = 256  # connections handled before the loop gets its turn
 # Shares of the grace in which a node stops: what is left after them is for connections to end by themselves.
-LEASE_SHARE, RECEIPTS_SHARE = 0.2, 0.6
+LEASE_SHARE, LISTENER_SHARE, RECEIPTS_SHARE = 0.2, 0.2, 0.4
 
 
 class Gateway:
@@ -104,7 +104,7 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether new devices should come here."""
-        return self._context.ready and not self._context.stopping
+        return self._context.ready
 
     @property
     def sessions(self) -> int:
@@ -126,15 +126,19 @@ class Gateway:
             self._crew.keep("metrics", self._flush_metrics)
             await self._listen()
         except BaseException:
-            await self.stop(0.0)
+            await self.stop(self._settings.store_timeout_s)
             raise
-        self._context.ready = True
+        self._context.started = True
         log.info("gateway started", url=self._url, node=self._settings.name, incarnation=self._context.incarnation)
 
     async def stop(self, grace_s: float) -> None:
         """Refuse what is new, say goodbye to every session, tell of what was not acked, and give the node up: all within the grace."""
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
+
+        def left(share: float) -> float:
+            return max(0.0, min(grace_s * share, end - loop.time()))
+
         context = self._context
         context.stopping = True
         if self._server is not None:
@@ -142,16 +146,16 @@ class Gateway:
         self._sign_outs.stop()
         await self._say_goodbye()
         # Dispatchers must not find the routes any more before the un-acked pushes go back to them.
-        await _within(self._lease.give_up(), grace_s * LEASE_SHARE)
-        await self._listener.stop(max(0.0, grace_s * LEASE_SHARE))
-        await self._receipts.flush(max(0.0, grace_s * RECEIPTS_SHARE))
+        await _within(self._lease.give_up(), left(LEASE_SHARE))
+        await self._listener.stop(left(LISTENER_SHARE))
+        await self._receipts.flush(left(RECEIPTS_SHARE))
         while context.registry.connections and loop.time() < end:  # noqa: ASYNC110 - once in a life
             await asyncio.sleep(min(self._settings.wheel_resolution_s, max(0.0, end - loop.time())))
         for connection in list(context.registry.connections):
             connection.abort()
         await asyncio.sleep(0)  # aborted transports tell their protocols in the next turn
         await self._crew.stop()
-        await _within(self._close_batches(), max(0.0, end - loop.time()))
+        await _within(self._close_batches(), left(1.0))
         await self._peers.close()
         context.counters.flush()
 

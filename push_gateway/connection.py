@@ -272,7 +272,7 @@ class Connection(asyncio.Protocol, Timed):
         if found < 0:
             return b""
         rest = state.head[end:]
-        answer = handshake.answer(state.head[:end], ready=context.ready and not context.stopping)
+        answer = handshake.answer(state.head[:end], ready=context.ready)
         self._answer(answer)
         return rest if answer.codec is not None else b""
 

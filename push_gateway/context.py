@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Context:
-    """`ready` is what `/readyz` says; `stopping` refuses whatever is new."""
+    """`leased`: presence answered last time, so devices can sign in. `stopping` refuses whatever is new."""
 
     settings: GatewaySettings
     terms: Terms
@@ -32,5 +32,11 @@ class Context:
     sign_outs: "SignOuts"
     sign_ins: "SignIns"
     registry: Registry = field(default_factory=Registry)
-    ready: bool = False
+    started: bool = False
+    leased: bool = False
     stopping: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether new devices should come here: what `/readyz` says."""
+        return self.started and self.leased and not self.stopping

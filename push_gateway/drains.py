@@ -7,6 +7,8 @@ A pass goes through an inbox once, in its order; if somebody said "more" meanwhi
 import asyncio
 from collections.abc import Sequence
 
+import structlog
+
 from push_core.backoff import Backoff
 from push_core.batching import Batcher
 from push_core.clock import Clock
@@ -17,6 +19,9 @@ from push_core.tasks import Crew
 from push_gateway.connection import Connection
 from push_gateway.receipts import Receipts
 from push_gateway.settings import GatewaySettings
+from sdk_proto.wire.close import CloseCode
+
+log = structlog.get_logger(__name__)
 
 
 class _Pass:
@@ -105,7 +110,7 @@ class Drains:
                 asking.append(connection)
         try:
             pages = await self._inbox(asks) if asks else []
-        except Unavailable:
+        except Exception:
             for connection in asking:
                 self._fail(connection)
             raise
@@ -113,7 +118,14 @@ class Drains:
         return [found.get(connection) for connection in connections]
 
     def take(self, connection: Connection, page: InboxPage) -> None:
-        """Send what fits of a page."""
+        """Send what fits of a page. Never raises: one device's fault must not cost the others of a batch their pages."""
+        try:
+            self._take(connection, page)
+        except Exception:  # the supervised edge
+            log.exception("a page of an inbox could not be sent")
+            connection.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def _take(self, connection: Connection, page: InboxPage) -> None:
         current = self._passes.get(connection)
         if current is None:
             return
@@ -159,7 +171,14 @@ class Drains:
             raise DeadlineExceeded("the inbox was not read in time") from None
 
     async def _read_batch(self, connections: Sequence[Connection]) -> Sequence[None]:
-        pages = await self.read(connections)
+        try:
+            pages = await self.read(connections)
+        except Exception as error:  # the supervised edge: nobody reads what a batch raises
+            expected = isinstance(error, Unavailable)
+            log.warning(
+                "inboxes could not be read; trying again", exc_info=None if expected else error, error=str(error)
+            )
+            return [None] * len(connections)
         self._backoff.reset()
         for connection, page in zip(connections, pages, strict=True):
             if page is not None:

@@ -34,12 +34,6 @@ class Lease:
         self._node: Node | None = None
         self._registering = False
         self._compared: list[DeviceKey] = []  # what is left of the present round
-        self._held = False
-
-    @property
-    def held(self) -> bool:
-        """Whether the last renewal was answered."""
-        return self._held
 
     async def take(self, node: Node) -> None:
         """The first time. Raises Unavailable."""
@@ -50,7 +44,7 @@ class Lease:
     async def give_up(self) -> None:
         """All routes are void from now on. Raises Unavailable."""
         node, self._node = self._node, None
-        self._held = False
+        self._context.leased = False
         if node is not None:
             await self._in_time(self._presence.release_node(node.incarnation))
 
@@ -59,21 +53,19 @@ class Lease:
         if self._node is None:
             return
         try:
-            unbroken = await self._renew(self._node)
+            if not await self._renew(self._node):
+                log.warning("the lease had run out; registering all sessions again")
+                self._register_all()
+            elif not await self._compare():
+                log.warning("presence has lost routes; registering all sessions again")
+                self._register_all()
         except Unavailable as error:
-            self._held = False
-            log.warning("the lease could not be renewed; sessions live on", error=error.message)
-            return
-        if not unbroken:
-            log.warning("the lease had run out; registering all sessions again")
-            self._register_all()
-        elif not await self._compare():
-            log.warning("presence has lost routes; registering all sessions again")
-            self._register_all()
+            self._context.leased = False
+            log.warning("presence can't be reached; sessions live on", error=error.message)
 
     async def _renew(self, node: Node) -> bool:
         unbroken = await self._in_time(self._presence.lease_node(node, self._settings.lease_ttl_s))
-        self._held = True
+        self._context.leased = True
         return unbroken
 
     # ── comparing ─────────────────────────────────────────────────────────────────────────────────────────────────────

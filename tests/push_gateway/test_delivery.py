@@ -313,3 +313,63 @@ async def test_a_recall_that_waited_comes_on_connect(node: Node) -> None:
     assert await client.receive() == f.Recall(message_id)
     await client.pong()
     await node.receipts.of(message_id, ReceiptKind.RECALL_SHOWN)
+
+
+async def test_a_page_that_fails_ends_its_own_session_only(node: Node) -> None:
+    """Two inboxes are read in one call; one of them can't be handled."""
+    bad, good = await node.device("bad"), await node.device("good")
+    waiting = await node.store("good")
+    real_read = node.gateway._drains.read
+
+    async def read(connections: Any) -> Any:
+        pages = await real_read(connections)
+        return [
+            "no page" if connection.key[1] == "bad" else page
+            for connection, page in zip(connections, pages, strict=True)
+        ]
+
+    node.gateway._drains.read = read  # type: ignore[method-assign]
+    await node.ports.rpc.peers().poke(node.gateway.address, [Poke(APP, "bad"), Poke(APP, "good")])
+    assert await bad.closed() == 4006
+    assert (await good.push()).id == waiting
+
+
+async def test_an_unexpected_error_of_the_store_is_tried_again(site: Site, node: Node) -> None:
+    client = await node.device()
+    waiting = await node.store("d-1")
+    inbox, tries = site.ports.messages.inbox, 0
+
+    async def faulty(*args: Any, **kwargs: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise RuntimeError("a bug")
+        return await inbox(*args, **kwargs)
+
+    site.ports.messages.inbox = faulty  # type: ignore[method-assign]
+    await node.ports.rpc.peers().poke(node.gateway.address, [Poke(APP, "d-1")])
+    assert (await client.push()).id == waiting
+    assert tries == 3
+
+
+async def test_recalls_beyond_the_window_wait_for_a_sign_of_life_and_not_in_a_loop(site: Site, node: Node) -> None:
+    """The store was once asked for the same page hundreds of times a second until the device said something."""
+    ids = [await node.store("d-1", again=True) for _ in range(6)]
+    await node.ports.messages.recall([(APP, each) for each in ids], now=Clock().wall_ms())
+    inbox, reads = site.ports.messages.inbox, 0
+
+    async def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await inbox(*args, **kwargs)
+
+    site.ports.messages.inbox = counted  # type: ignore[method-assign]
+    client = await node.device(window=4)
+    shown = [await client.receive() for _ in range(4)]
+    for _ in range(20):
+        await site.ports.messages.ping()  # as long as that many reads take
+    before = reads
+    await client.send(f.StateChange("foreground"))
+    shown += [await client.receive() for _ in range(2)]
+    assert shown == [f.Recall(each) for each in ids]
+    assert before <= 2

@@ -83,10 +83,14 @@ async def test_sessions_live_on_while_presence_is_away(site: Site) -> None:
     presence.lease_node = away  # type: ignore[method-assign, assignment]
     while tries < 3:
         await asyncio.sleep(0.001)
+    ready = [node.gateway.ready]  # nobody could sign in here
     assert await node.deliver(offer("d-1")) == [Taking.ACCEPTED]
     await client.push()
     presence.lease_node = lease  # type: ignore[method-assign]
-    await until_located(node)
+    while not node.gateway.ready:
+        await asyncio.sleep(0.001)
+    assert ready == [False]
+    assert await node.located() == node.gateway.incarnation
 
 
 async def test_registering_again_is_tried_until_it_works(site: Site) -> None:

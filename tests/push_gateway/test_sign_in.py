@@ -233,3 +233,17 @@ async def test_a_key_pair_signs_devices_in(site: Site, node: Node) -> None:
     exp = Clock().wall_ms() // 1_000 + 60
     made = jwt.encode({"iss": "pairs", "sub": "d-1", "exp": exp}, private, algorithm="EdDSA")
     await node.device("d-1", app="pairs", token=made)
+
+
+async def test_a_fault_of_ours_is_told_and_nobody_waits_for_ever(site: Site, node: Node) -> None:
+    real = site.ports.presence.sign_in
+
+    async def faulty(*_: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    site.ports.presence.sign_in = faulty  # type: ignore[method-assign, assignment]
+    client = await node.client()
+    await client.hello()
+    assert await client.closed() == 4006
+    site.ports.presence.sign_in = real  # type: ignore[method-assign]
+    await node.device()
