@@ -10,6 +10,7 @@ from dispatcher.pokes import Poker
 from dispatcher.settle import Settlement, later
 from push_core.clock import Clock
 from push_core.messages.port import Applied, Messages, Task
+from push_core.models import DeviceKey
 from push_core.queues.port import Queues
 
 
@@ -42,8 +43,8 @@ class Actions:
             await self.poke(settlement.stored)
         return applied
 
-    async def poke(self, stored: Sequence[Delivery]) -> None:
-        """Tell the gateways of devices that are connected now that something waits for them."""
+    async def poke(self, stored: Sequence[Delivery]) -> set[DeviceKey]:
+        """Tell the gateways of devices that are connected now that something waits for them. Those not told have a row each: to be told again."""
         not_told = await self.poker.poke(delivery.key for delivery in stored)
         if not_told:
             # A connected device whose gateway does not know of the row would wait until it reconnects.
@@ -55,3 +56,4 @@ class Actions:
                     if delivery.key in not_told
                 ]
             )
+        return not_told

@@ -98,7 +98,9 @@ class Republisher:
         open_devices, stored, closed = await self._look(rows, envelopes)
         over.extend(closed)
         if stored:
-            await self._actions.poke(stored)
+            # A row whose gateway could not be told stays: it is what tells it again.
+            not_told = await self._actions.poke([delivery for _, delivery in stored])
+            over.extend(row for row, delivery in stored if delivery.key not in not_told)
         waiting: list[Later] = []
         again: list[Later] = []
         devices_of: dict[int, list[str]] = {}  # one envelope a message, however many rows it has
@@ -129,10 +131,10 @@ class Republisher:
 
     async def _look(
         self, rows: Sequence[Later], envelopes: Mapping[int, Envelope | None]
-    ) -> tuple[dict[tuple[int, str], list[str]], list[Delivery], list[Later]]:
+    ) -> tuple[dict[tuple[int, str], list[str]], list[tuple[Later, Delivery]], list[Later]]:
         """By row: the devices that are still open (none: the whole message is to be expanded); deliveries that wait in an inbox; rows that are done."""
         open_devices: dict[tuple[int, str], list[str]] = {}
-        stored: list[Delivery] = []
+        stored: list[tuple[Later, Delivery]] = []
         over: list[Later] = []
         single = [row for row in rows if row.device]
         standings = await self._messages.standings([(row.id, row.app, row.device) for row in single])
@@ -141,8 +143,7 @@ class Republisher:
             if envelope is None or not _open(standing):
                 over.append(row)
             elif standing is not None and standing.in_inbox:
-                stored.append(Delivery(envelope, row.device, again=True))
-                over.append(row)
+                stored.append((row, Delivery(envelope, row.device, again=True)))
             elif standing is not None and standing.vendor:
                 over.append(row)
             else:

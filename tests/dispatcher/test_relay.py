@@ -12,7 +12,7 @@ from push_core.messages.port import Later, NewMessage, Task
 from push_core.metrics.catalogue import Metric
 from push_core.models import Priority
 from push_core.queues.memory import MemoryQueues
-from push_core.rpc.port import ReceiptKind
+from push_core.rpc.port import Poke, ReceiptKind, Taking
 from tests.dispatcher.world import APP, World
 
 QUEUE = queue_name("shared", Priority.NORMAL)
@@ -156,6 +156,21 @@ async def test_a_row_of_the_whole_message_publishes_only_what_is_open(world: Wor
     await world.messages.put_later([Later(id=envelope.id, app=APP, device="", task=Task.REPUBLISH, due=world.now)])
     await world.later()
     assert [row[2] for row in node.written] == ["d-1", "d-2", "d-2"]
+
+
+async def test_a_gateway_that_can_t_be_told_twice_is_told_the_third_time(world: World) -> None:
+    """The device is connected and nothing else will make its gateway look: giving up would mean waiting for a reconnect."""
+    node = await world.node()
+    await node.connect("d-1")
+    node.plan["d-1"] = Taking.FULL
+    node.refuse_pokes = True
+    await world.push("d-1")
+    await world.later(10.0)
+    assert node.pokes == []
+    node.refuse_pokes = False
+    await world.later(10.0)
+    assert node.pokes == [Poke(APP, "d-1")]
+    assert await world.later(1_000.0) == 0
 
 
 @pytest.mark.parametrize("pages", [1, 3])
