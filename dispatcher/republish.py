@@ -116,8 +116,12 @@ class Republisher:
                 continue
             again.append(_moved(row, due, row.tries))
             devices_of.setdefault(row.id, []).extend(devices)
+        # An expansion starts over and meets the devices found before as well, so these need no envelope of their own.
+        expanding = {message_id for (message_id, _), devices in open_devices.items() if not devices}
         published = [
-            msgspec.structs.replace(envelope, devices=devices, alias=None if devices else envelope.alias, repeat=True)
+            msgspec.structs.replace(envelope, repeat=True)
+            if message_id in expanding
+            else msgspec.structs.replace(envelope, devices=devices, alias=None, repeat=True)
             for message_id, devices in devices_of.items()
             if (envelope := envelopes[message_id]) is not None
         ]

@@ -173,6 +173,22 @@ async def test_a_gateway_that_can_t_be_told_twice_is_told_the_third_time(world: 
     assert await world.later(1_000.0) == 0
 
 
+async def test_an_expansion_goes_on_while_a_device_of_its_first_page_is_still_open(world: World) -> None:
+    """The dispatcher died after the first page, and that page's device takes its time to ack."""
+    await see_broker(world)
+    for device in ("d-1", "d-2"):
+        await world.register(device, alias="u-1")
+    node = await world.node()
+    await node.connect("d-1")
+    envelope = world.envelope(alias="u-1")
+    await world.commit(envelope)
+    await world.messages.expand([(envelope.id, APP, ["d-1"])], now=world.now)
+    assert await relay(world, 6.0) == 2
+    await world.later(5.0)
+    assert [row[2] for row in node.written] == ["d-1"]
+    assert await world.state(envelope, "d-2") is State.WAITING
+
+
 @pytest.mark.parametrize("pages", [1, 3])
 async def test_readings_go_page_by_page(pages: int) -> None:
     world = await World.open(DispatcherSettings(relay_page=5))
