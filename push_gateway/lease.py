@@ -103,20 +103,29 @@ class Lease:
     def _register_all(self) -> None:
         if not self._registering:
             self._registering = True
-            self._crew.start("register", self._register(list(self._context.registry.signed.values())))
+            registry = self._context.registry
+            joining = [connection for several in registry.joining.values() for connection in several]
+            self._crew.start("register", self._register(list(registry.signed.values()), joining))
 
-    async def _register(self, connections: Sequence[Connection]) -> None:
-        """Those who sign in meanwhile are registered by that. A failed batch is tried again until the node stops."""
+    async def _register(self, signed: Sequence[Connection], joining: Sequence[Connection]) -> None:
+        """Those who say hello from now on are registered by that; presence may have heard of `joining` while the lease was lost."""
+        try:
+            await self._register_each(signed)
+            while any(connection.is_joining for connection in joining):  # noqa: ASYNC110 - each step of it has a deadline
+                await asyncio.sleep(self._settings.wheel_resolution_s)
+            await self._register_each(joining)
+        finally:
+            self._registering = False
+
+    async def _register_each(self, connections: Sequence[Connection]) -> None:
+        """At a bounded rate. A failed batch is tried again until the node stops."""
         batch_size = self._settings.register_batch
         pause_s = batch_size / self._settings.register_per_s
         left = iter(connections)
-        try:
-            while batch := list(islice(left, batch_size)):
-                while not await self._register_batch(batch):  # noqa: ASYNC110 - a pause between tries, not a wait
-                    await asyncio.sleep(self._settings.retry_max_s)
-                await asyncio.sleep(pause_s)
-        finally:
-            self._registering = False
+        while batch := list(islice(left, batch_size)):
+            while not await self._register_batch(batch):  # noqa: ASYNC110 - a pause between tries, not a wait
+                await asyncio.sleep(self._settings.retry_max_s)
+            await asyncio.sleep(pause_s)
 
     async def _register_batch(self, batch: Iterable[Connection]) -> bool:
         here = [connection for connection in batch if connection.is_open]

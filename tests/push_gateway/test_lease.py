@@ -43,9 +43,48 @@ async def test_an_emptied_presence_is_noticed_and_filled_again(site: Site) -> No
 async def test_what_was_stored_while_a_device_could_not_be_found_is_sent(site: Site) -> None:
     node = await site.node(**OFTEN)
     client = await node.device()
-    await site.ports.presence.release_node(node.gateway.incarnation)
     waiting = await node.store("d-1")  # a dispatcher found no route and nobody to poke
+    await site.ports.presence.release_node(node.gateway.incarnation)
     assert (await client.push()).id == waiting
+
+
+async def test_a_device_that_was_joining_when_the_lease_was_lost_is_registered_too(site: Site) -> None:
+    """Its route was set under the lease that ran out. Without this it is offline to dispatchers until its turn in the slow comparing."""
+    node = await site.node(**OFTEN)
+    presence, inbox, locate = site.ports.presence, site.ports.messages.inbox, site.ports.presence.locate
+    gate, joined = asyncio.Event(), asyncio.Event()
+
+    async def slow_inbox(*args: Any, **kwargs: Any) -> Any:
+        joined.set()
+        await gate.wait()
+        return await inbox(*args, **kwargs)
+
+    async def no_comparing(keys: Any) -> Any:
+        raise Unavailable("not now")  # on a node with many sessions a device's turn comes within ten minutes
+
+    site.ports.messages.inbox = slow_inbox  # type: ignore[method-assign]
+    presence.locate = no_comparing  # type: ignore[method-assign]
+    lost, lease_node = asyncio.Event(), presence.lease_node
+
+    async def lost_once(node: NodeRecord, ttl_s: float) -> bool:
+        if lost.is_set():
+            return await lease_node(node, ttl_s)
+        await presence.release_node(node.incarnation)
+        await lease_node(node, ttl_s)
+        lost.set()
+        return False
+
+    client = await node.client()
+    await client.hello("d-1")
+    await joined.wait()
+    presence.lease_node = lost_once  # type: ignore[method-assign]
+    await lost.wait()
+    for _ in range(20):
+        await asyncio.sleep(0.001)  # those who are signed in are being registered
+    gate.set()
+    await client.receive()
+    while await locate([(APP, "d-1")]) == [None]:
+        await asyncio.sleep(0.001)
 
 
 async def test_a_device_that_moved_while_the_lease_was_lost_is_closed_here(site: Site) -> None:
