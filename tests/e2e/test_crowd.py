@@ -58,11 +58,11 @@ async def assert_all_shown_in_the_end(crowd: Crowd) -> None:
     """Once all come online and ack, what waited comes to each screen, once, and every delivery has ended as delivered."""
     await crowd.everybody_acks()
     await crowd.shown_everywhere(SETTLE_S)
-    states = await crowd.settled(SETTLE_S)
+    states = await crowd.settled(SETTLE_S, faults=True)
     async with asyncio.timeout(SETTLE_S):
         while set(states.values()) != {"delivered"}:
             await asyncio.sleep(0.5)
-            states = await crowd.settled(SETTLE_S)
+            states = await crowd.settled(SETTLE_S, faults=True)
     assert not crowd.book.shown_twice()
     assert not crowd.book.shown_astray()
 
@@ -101,7 +101,7 @@ async def test_nothing_is_lost_or_shown_twice_when_everything_is_killed_in_the_m
         group.create_task(crowd.push(MESSAGES))
         group.create_task(kill_and_start_again())
     assert len(crowd.book.accepted) == MESSAGES
-    assert_accounted_for(crowd, await crowd.settled(SETTLE_S), faults=True)
+    assert_accounted_for(crowd, await crowd.settled(SETTLE_S, faults=True), faults=True)
     await assert_all_shown_in_the_end(crowd)
     await crowd.close()
     assert await taco.stop() == 0

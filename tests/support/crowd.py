@@ -238,8 +238,9 @@ class Crowd:
 
     # ── what became of it ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def settled(self, timeout_s: float) -> dict[tuple[int, str], str]:
-        """The state of every delivery by the API, once none is under way any more. Fails with what is left."""
+    async def settled(self, timeout_s: float, *, faults: bool = False) -> dict[tuple[int, str], str]:
+        """The state of every delivery by the API, once none is under way any more. Fails with what is left. What waits for an offline
+        device with a token is on its way to the vendor, save after faults: then it may rest there until the vendor's safety net."""
         states: dict[tuple[int, str], str] = {}
         todo = list(self.book.accepted)
         try:
@@ -252,7 +253,7 @@ class Crowd:
                     todo = [
                         int(view.id)
                         for view in views
-                        if any(delivery.state in OPEN_STATES for delivery in view.deliveries)
+                        if any(self._is_under_way(delivery, faults=faults) for delivery in view.deliveries)
                     ]
                     if todo:
                         await asyncio.sleep(0.5)
@@ -267,6 +268,11 @@ class Crowd:
                 f"still under way after {timeout_s} s: {left}, devices: {habits}, for example {todo[:3]}"
             ) from None
         return states
+
+    def _is_under_way(self, delivery: _Delivery, *, faults: bool) -> bool:
+        if delivery.state in OPEN_STATES:
+            return True
+        return not faults and delivery.state == "waiting" and self._habits[delivery.device] is Habit.OFFLINE_WITH_TOKEN
 
     async def shown_everywhere(self, timeout_s: float) -> None:
         """Wait until each accepted delivery was on its screen. Fails with what is missing."""
