@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dispatcher.delivery import Delivery
+from dispatcher.delivery import Delivery, later
 from dispatcher.fallback.jobs import job_of, publish_jobs
 from dispatcher.ledger import Ledger
 from dispatcher.pokes import Poker
-from dispatcher.settle import Settlement, later
+from dispatcher.settle import Settlement
 from push_core.clock import Clock
 from push_core.messages.port import Applied, Messages, Task
 from push_core.models import DeviceKey

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from dispatcher.actions import Actions
-from dispatcher.delivery import Delivery
+from dispatcher.delivery import Delivery, event
 from dispatcher.expansion import expand
 from dispatcher.node_client import NOT_REACHED, NodeClients
 from dispatcher.pokes import Poker
@@ -34,7 +34,7 @@ from push_core.models import Channels
 from push_core.presence.port import Presence
 from push_core.rpc.port import Taking
 from push_core.tasks import Crew
-from push_core.trail.port import Event, Trail
+from push_core.trail.port import Trail
 
 log = structlog.get_logger(__name__)
 
@@ -261,18 +261,4 @@ class Pipeline:
     def _trace(self, deliveries: Sequence[Delivery], step: str, *, node: str = "") -> None:
         now = self.clock.wall_ms()
         channel = "long" if node else ""
-        self.trail.write(
-            [
-                Event(
-                    at=now,
-                    id=delivery.envelope.id,
-                    app=delivery.envelope.app,
-                    device=delivery.device,
-                    step=step,
-                    channel=channel,
-                    node=node,
-                    traceparent=delivery.envelope.traceparent,
-                )
-                for delivery in deliveries
-            ]
-        )
+        self.trail.write([event(delivery, step, now, channel=channel, node=node) for delivery in deliveries])

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from dispatcher.delivery import Delivery, inbox_row
-from dispatcher.settle import Settlement, VendorWish, later
+from dispatcher.delivery import Delivery, change, inbox_row, later
+from dispatcher.settle import Settlement, VendorWish
 from push_core.clock import WallMs
 from push_core.envelope import Envelope
 from push_core.lifecycle import OPEN, Reason, State
@@ -55,18 +55,17 @@ def unacked(
         return
     delivery = Delivery(envelope, receipt.device, again=True)
     if envelope.live_only:
-        settlement.changes.append(_change(delivery, State.EXPIRED, now, Reason.NOT_ACKED))
+        settlement.changes.append(change(delivery, State.EXPIRED, now, Reason.NOT_ACKED))
         return
     if envelope.expires <= now:
         reason = Reason.UNCONFIRMED if standing.vendor else Reason.TTL
-        settlement.changes.append(_change(delivery, State.EXPIRED, now, reason))
+        settlement.changes.append(change(delivery, State.EXPIRED, now, reason))
         return
     missed = receipt.kind is ReceiptKind.MISSED
     if standing.vendor:
         # A vendor has it already: stays so, and the device gets it once more when it is back.
-        settlement.changes.append(
-            _change(delivery, State.VENDOR, now, None, channel=standing.vendor, via_vendor=True, stored=True)
-        )
+        inbox = inbox_row(envelope, again=True, via_vendor=True)
+        settlement.changes.append(change(delivery, State.VENDOR, now, channel=standing.vendor, inbox=inbox))
     else:
         row: Later | None = None
         if route is not None and envelope.channels is Channels.AUTO:
@@ -75,32 +74,8 @@ def unacked(
             if missed:
                 settlement.wishes[len(settlement.changes)] = VendorWish(delivery, *route)
         why = Reason.ACK_MISSED if missed else Reason.CONNECTION_LOST
-        settlement.changes.append(_change(delivery, State.WAITING, now, why, row=row, stored=True))
+        settlement.changes.append(
+            change(delivery, State.WAITING, now, why, inbox=inbox_row(envelope, again=True), row=row)
+        )
     if not missed:
         settlement.stored.append(delivery)  # it may be back on another connection already, which has read its inbox
-
-
-def _change(
-    delivery: Delivery,
-    to: State,
-    now: WallMs,
-    reason: Reason | None,
-    *,
-    row: Later | None = None,
-    channel: str = "",
-    via_vendor: bool = False,
-    stored: bool = False,
-) -> Change:
-    envelope = delivery.envelope
-    return Change(
-        id=envelope.id,
-        app=envelope.app,
-        device=delivery.device,
-        to=to,
-        at=now,
-        reason=reason,
-        channel=channel,
-        inbox=inbox_row(envelope, again=True, via_vendor=via_vendor) if stored else None,
-        collapse=envelope.collapse if stored else None,
-        later=row,
-    )

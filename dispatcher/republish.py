@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import msgspec
 
 from dispatcher.actions import Actions
-from dispatcher.delivery import Delivery
+from dispatcher.delivery import Delivery, event, moved
 from dispatcher.publisher import publish_envelopes
 from dispatcher.relay import FOUND
 from push_core.clock import Clock, WallMs
 from push_core.envelope import Envelope, queue_name
 from push_core.ids import time_of
 from push_core.lifecycle import OPEN
-from push_core.messages.port import Later, Messages, Standing, Task
+from push_core.messages.port import Later, Messages, Standing
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.queues.port import Queues
-from push_core.trail.port import Event, Trail
+from push_core.trail.port import Trail
 
 OPEN_PAGE = 1_000
 
@@ -112,9 +112,9 @@ class Republisher:
             age_s = ages[queue_name(envelope.queue_class, envelope.priority)]
             due = now + self._gaps.after(row.tries, age_s)
             if self._gaps.may_be_queued(row, age_s, now):
-                waiting.append(_moved(row, due, row.tries - 1))
+                waiting.append(moved(row, due, row.tries - 1))
                 continue
-            again.append(_moved(row, due, row.tries))
+            again.append(moved(row, due, row.tries))
             devices_of.setdefault(row.id, []).extend(devices)
         # An expansion starts over and meets the devices found before as well, so these need no envelope of their own.
         expanding = {message_id for (message_id, _), devices in open_devices.items() if not devices}
@@ -169,30 +169,17 @@ class Republisher:
         return {name: await self._queues.oldest_age_s(name) for name in names}
 
     async def _put_off(self, rows: Sequence[Later], due: WallMs) -> None:
-        await self._messages.put_later([_moved(row, due, row.tries - 1) for row in rows])
+        await self._messages.put_later([moved(row, due, row.tries - 1) for row in rows])
 
     def _note(self, envelopes: Sequence[Envelope], now: WallMs) -> None:
         self._metrics.count(Metric.DI_RELAY_REPUBLISHED, len(envelopes))
         self._trail.write(
             [
-                Event(
-                    at=now,
-                    id=envelope.id,
-                    app=envelope.app,
-                    device=device,
-                    step="published_again",
-                    traceparent=envelope.traceparent,
-                )
+                event(Delivery(envelope, device), "published_again", now)
                 for envelope in envelopes
                 for device in envelope.devices or [""]
             ]
         )
-
-
-def _moved(row: Later, due: WallMs, tries: int) -> Later:
-    return Later(
-        id=row.id, app=row.app, device=row.device, task=Task.REPUBLISH, due=due, tries=max(tries, 0), replace=True
-    )
 
 
 def _open(standing: Standing | None) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from dispatcher.delivery import Delivery
+from dispatcher.delivery import Delivery, change
 from push_core.clock import WallMs
 from push_core.envelope import Envelope, Work
 from push_core.lifecycle import OPEN, Reason, State
@@ -48,15 +48,7 @@ def split_expired(deliveries: Sequence[Delivery], now: WallMs) -> tuple[list[Del
 
 
 def expiry(delivery: Delivery, now: WallMs) -> Change:
-    envelope = delivery.envelope
-    return Change(
-        id=envelope.id,
-        app=envelope.app,
-        device=delivery.device,
-        to=State.EXPIRED,
-        at=now,
-        reason=Reason.NOT_CONNECTED if envelope.live_only else Reason.TTL,
-    )
+    return change(delivery, State.EXPIRED, now, Reason.NOT_CONNECTED if delivery.envelope.live_only else Reason.TTL)
 
 
 def split_repeats(

@@ -7,7 +7,7 @@ each neighbour.
 import enum
 from dataclasses import dataclass, field
 
-from dispatcher.delivery import Delivery, inbox_row
+from dispatcher.delivery import Delivery, change, inbox_row, later
 from dispatcher.screening import expiry
 from push_core.clock import WallMs
 from push_core.lifecycle import Reason, State
@@ -99,40 +99,17 @@ class Settlement:
         self, delivery: Delivery, *, now: WallMs, net_ms: int, route: "tuple[str, str] | None", blocked: bool
     ) -> None:
         """`channels: vendor`: no inbox row, so its deadline is a row of its own."""
-        envelope = delivery.envelope
         if route is None:
             reason = Reason.BLOCKED if blocked else Reason.NO_CHANNEL
-            self.changes.append(_change(delivery, State.UNDELIVERABLE, now, reason))
+            self.changes.append(change(delivery, State.UNDELIVERABLE, now, reason))
             return
-        self.changes.append(_change(delivery, State.WAITING, now, None, later(delivery, Task.EXPIRE, envelope.expires)))
+        expire = later(delivery, Task.EXPIRE, delivery.envelope.expires)
+        self.changes.append(change(delivery, State.WAITING, now, row=expire))
         self.wishes[len(self.changes)] = VendorWish(delivery, *route)
-        self.changes.append(_change(delivery, State.WAITING, now, None, later(delivery, Task.FALLBACK, now + net_ms)))
+        fallback = later(delivery, Task.FALLBACK, now + net_ms)
+        self.changes.append(change(delivery, State.WAITING, now, row=fallback))
 
     def _store(self, delivery: Delivery, now: WallMs, reason: Reason, row: Later | None) -> None:
-        envelope = delivery.envelope
-        self.changes.append(
-            Change(
-                id=envelope.id,
-                app=envelope.app,
-                device=delivery.device,
-                to=State.WAITING,
-                at=now,
-                reason=reason,
-                inbox=inbox_row(envelope, again=delivery.again),
-                collapse=envelope.collapse,
-                later=row,
-            )
-        )
+        inbox = inbox_row(delivery.envelope, again=delivery.again)
+        self.changes.append(change(delivery, State.WAITING, now, reason, inbox=inbox, row=row))
         self.stored.append(delivery)
-
-
-def later(delivery: Delivery, task: Task, due: WallMs, *, tries: int = 0, replace: bool = False) -> Later:
-    envelope = delivery.envelope
-    return Later(
-        id=envelope.id, app=envelope.app, device=delivery.device, task=task, due=due, tries=tries, replace=replace
-    )
-
-
-def _change(delivery: Delivery, to: State, now: WallMs, reason: Reason | None, row: Later | None = None) -> Change:
-    envelope = delivery.envelope
-    return Change(id=envelope.id, app=envelope.app, device=delivery.device, to=to, at=now, reason=reason, later=row)

@@ -3,16 +3,17 @@ still open a vendor is asked; the row stays until something came of it."""
 
 from collections.abc import Sequence
 
+from dispatcher.delivery import event, moved
 from dispatcher.fallback.jobs import VendorJob, job_of, publish_jobs
 from dispatcher.ledger import Ledger
 from dispatcher.vendor_routes import VendorRoutes
 from push_core.clock import Clock
 from push_core.envelope import vendor_queue_name
 from push_core.lifecycle import OPEN, Reason, State
-from push_core.messages.port import Change, Later, Messages, Task
+from push_core.messages.port import Change, Later, Messages
 from push_core.models import Channels
 from push_core.queues.port import Queues
-from push_core.trail.port import Event, Trail
+from push_core.trail.port import Trail
 
 
 class FallbackDue:
@@ -81,17 +82,7 @@ class FallbackDue:
             else:
                 jobs.append(job_of(envelope, row.device, route, tries=row.tries))
             due = now + int(max(self._net_s, ages[queue]) * 1_000)
-            put.append(
-                Later(
-                    id=row.id,
-                    app=row.app,
-                    device=row.device,
-                    task=Task.FALLBACK,
-                    due=due,
-                    tries=max(tries, 0),
-                    replace=True,
-                )
-            )
+            put.append(moved(row, due, tries))
         if put:
             await self._messages.put_later(put)
         await self._ledger.apply(changes)
@@ -99,17 +90,4 @@ class FallbackDue:
             await self._messages.drop_later(over)
         if jobs:
             await publish_jobs(self._queues, jobs)
-            self._trail.write(
-                [
-                    Event(
-                        at=now,
-                        id=job.envelope.id,
-                        app=job.envelope.app,
-                        device=job.device,
-                        step="fallback",
-                        channel=job.channel,
-                        traceparent=job.envelope.traceparent,
-                    )
-                    for job in jobs
-                ]
-            )
+            self._trail.write([event(job, "fallback", now, channel=job.channel) for job in jobs])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from dispatcher.delivery import inbox_row
+from dispatcher.delivery import change, event, inbox_row, later
 from dispatcher.fallback.breaker import Breaker
 from dispatcher.fallback.jobs import VendorJob, decode_jobs, job_of, publish_jobs
 from dispatcher.fallback.policy import Limits, Move, Verdict, judge
@@ -23,13 +23,13 @@ from dispatcher.vendor_routes import NOBODY, VendorRoutes
 from push_core.claims.port import Claim, Claims
 from push_core.clock import Clock
 from push_core.devices.port import DeadToken
-from push_core.lifecycle import OPEN, Reason, State
-from push_core.messages.port import Change, Later, Messages, Standing, Task
+from push_core.lifecycle import OPEN, State
+from push_core.messages.port import Change, InboxRow, Later, Messages, Standing, Task
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.models import Channels
 from push_core.queues.port import Queues
-from push_core.trail.port import Event, Trail
+from push_core.trail.port import Trail
 
 log = structlog.get_logger(__name__)
 FAILURES = frozenset((Result.RETRY_AFTER, Result.UNKNOWN))
@@ -110,9 +110,7 @@ class VendorWorker:
                 outcomes = await self.channel.send(jobs)
         except TimeoutError:
             return [VendorOutcome(Result.RETRY_AFTER, "no answer in time")] * len(jobs)
-        except (
-            Exception
-        ):  # a fault of an adapter must not stop the others' deliveries; it is logged and counted as unknown
+        except Exception:  # a fault of an adapter must not stop the others' deliveries: logged, and counted as unknown
             log.exception("vendor channel failed", channel=self.channel.name)
             return [VendorOutcome(Result.UNKNOWN, "adapter failed")] * len(jobs)
         if len(outcomes) != len(jobs):
@@ -155,12 +153,14 @@ class VendorWorker:
             case Move.STAY:
                 rows.drop.append(_fallback(job))
                 if verdict.reason is not None:
-                    rows.changes.append(_change(job, State.WAITING, now, verdict.reason, via_vendor=False))
+                    inbox = _stored(job, via_vendor=False)
+                    rows.changes.append(change(job, State.WAITING, now, verdict.reason, inbox=inbox))
             case Move.END:
-                rows.changes.append(_change(job, State.UNDELIVERABLE, now, verdict.reason))
+                rows.changes.append(change(job, State.UNDELIVERABLE, now, verdict.reason))
 
     def _sent(self, job: VendorJob, now: int, rows: _Rows) -> None:
-        rows.changes.append(_change(job, State.VENDOR, now, None, channel=self.channel.name, via_vendor=True))
+        inbox = _stored(job, via_vendor=True)
+        rows.changes.append(change(job, State.VENDOR, now, channel=self.channel.name, inbox=inbox))
         rows.drop.append(_fallback(job))
 
     async def _write(self, rows: _Rows, traces: Mapping[int, str]) -> None:
@@ -206,15 +206,12 @@ class VendorWorker:
             self.metrics.count(Metric.DI_VENDOR_CALLS, n, channel=self.channel.name, outcome=result.value)
         self.trail.write(
             [
-                Event(
-                    at=now,
-                    id=job.envelope.id,
-                    app=job.envelope.app,
-                    device=job.device,
-                    step="vendor_call",
+                event(
+                    job,
+                    "vendor_call",
+                    now,
                     reason=f"{outcome.result.value}: {outcome.reason}" if outcome.reason else outcome.result.value,
                     channel=self.channel.name,
-                    traceparent=job.envelope.traceparent,
                 )
                 for job, outcome in zip(jobs, outcomes, strict=True)
             ]
@@ -242,31 +239,9 @@ def _wanted(standing: Standing | None, job: VendorJob, now: int) -> bool:
 
 
 def _fallback(job: VendorJob, *, due: int = 0, tries: int = 0) -> Later:
-    return Later(
-        id=job.envelope.id,
-        app=job.envelope.app,
-        device=job.device,
-        task=Task.FALLBACK,
-        due=due,
-        tries=tries,
-        replace=True,
-    )
+    return later(job, Task.FALLBACK, due, tries=tries, replace=True)
 
 
-def _change(
-    job: VendorJob, to: State, now: int, reason: Reason | None, *, channel: str = "", via_vendor: bool | None = None
-) -> Change:
-    """`via_vendor` None: no inbox row; nor is there one when the message goes by vendors only."""
-    envelope = job.envelope
-    stored = via_vendor is not None and envelope.channels is not Channels.VENDOR
-    return Change(
-        id=envelope.id,
-        app=envelope.app,
-        device=job.device,
-        to=to,
-        at=now,
-        reason=reason,
-        channel=channel,
-        inbox=inbox_row(envelope, via_vendor=bool(via_vendor)) if stored else None,
-        collapse=envelope.collapse if stored else None,
-    )
+def _stored(job: VendorJob, *, via_vendor: bool) -> InboxRow | None:
+    """None when the message goes by vendors only."""
+    return None if job.envelope.channels is Channels.VENDOR else inbox_row(job.envelope, via_vendor=via_vendor)
