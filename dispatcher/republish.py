@@ -30,6 +30,7 @@ class Rate:
         self._per_s = per_s
         self._left = float(per_s)
         self._at: float | None = None
+        self._promised = 0.0
 
     def take(self, wanted: int, now: float) -> int:
         """How many of `wanted` may go now."""
@@ -39,6 +40,13 @@ class Rate:
         granted = min(wanted, int(self._left))
         self._left -= granted
         return granted
+
+    def turns(self, count: int, now: float) -> list[int]:
+        """In how many seconds each of `count` that may not go now should ask again: one after the other behind those that asked before, so that
+        a backlog is not taken up and put off as a whole every second."""
+        first = max(self._promised, now + 1)
+        self._promised = first + count / self._per_s
+        return [int(first - now + place / self._per_s) for place in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,7 @@ class Republisher:
         granted = self._rate.take(len(rows), self._clock.monotonic())
         now = self._clock.wall_ms()
         if granted < len(rows):
-            await self._put_off(rows[granted:], now + 1_000)
+            await self._put_off(rows[granted:], now)
             rows = rows[:granted]
         ids = list({row.id for row in rows})
         envelopes = dict(zip(ids, await self._messages.envelopes(ids), strict=True))
@@ -168,8 +176,11 @@ class Republisher:
         names = {queue_name(envelope.queue_class, envelope.priority) for envelope in envelopes}
         return {name: await self._queues.oldest_age_s(name) for name in names}
 
-    async def _put_off(self, rows: Sequence[Later], due: WallMs) -> None:
-        await self._messages.put_later([moved(row, due, row.tries - 1) for row in rows])
+    async def _put_off(self, rows: Sequence[Later], now: WallMs) -> None:
+        turns = self._rate.turns(len(rows), self._clock.monotonic())
+        await self._messages.put_later(
+            [moved(row, now + turn * 1_000, row.tries - 1) for row, turn in zip(rows, turns, strict=True)]
+        )
 
     def _note(self, envelopes: Sequence[Envelope], now: WallMs) -> None:
         self._metrics.count(Metric.DI_RELAY_REPUBLISHED, len(envelopes))

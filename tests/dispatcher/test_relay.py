@@ -130,11 +130,12 @@ async def test_publishing_again_runs_under_a_rate() -> None:
     await world.commit(*envelopes)
     rows = [Later(id=one.id, app=APP, device=one.devices[0], task=Task.REPUBLISH, due=world.now) for one in envelopes]
     await world.messages.put_later(rows)
-    seen = []
+    seen, taken = [], []
     for _ in range(5):
-        await world.later(1.0)
+        taken.append(await world.later(1.0))
         seen.append(world.metrics.counted(Metric.DI_RELAY_REPUBLISHED))
     assert seen == [10, 20, 30, 35, 35]
+    assert taken == [35, 10, 10, 5, 0], "what has to wait is left alone until its turn"
     await world.close()
 
 

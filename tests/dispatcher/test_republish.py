@@ -58,3 +58,11 @@ def test_the_rate_refills_and_never_beyond_a_second() -> None:
     assert rate.take(25, 0.5) == 5
     assert rate.take(25, 100.0) == 10
     assert rate.take(3, 101.0) == 3
+
+
+def test_who_may_not_go_now_asks_again_in_turn_behind_those_before() -> None:
+    rate = Rate(10)
+    rate.take(10, 0.0)
+    assert rate.turns(25, 0.0) == [1] * 10 + [2] * 10 + [3] * 5
+    assert rate.turns(10, 0.0) == [3] * 5 + [4] * 5
+    assert rate.turns(5, 100.0) == [1] * 5, "nobody waits any more"
