@@ -34,7 +34,7 @@ from push_core.queues.port import Parcel, Published
 
 KEY = "bench.secret"
 DEVICES = 1_000
-BUDGET_US = {1: 100, 100: 30}  # design §11; single requests without the store's share
+BUDGET_US = {1: 100, 100: 30}  # single requests without the store's share
 METHOD = (
     "closed loop over HTTP/1.1 keep-alive on loopback, a warm-up before; CPU of the API's process (user + system, all threads) "
     "per message; messages of about 200 bytes, one device each, no idempotency keys; the queue confirms and drops"

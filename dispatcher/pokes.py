@@ -1,4 +1,4 @@
-"""The race "stored, but just reconnected" (design §6.7): store first, then look the routes up again, then tell the gateways named there."""
+"""The race "stored, but just reconnected": store first, then look the routes up again, then tell the gateways named there."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

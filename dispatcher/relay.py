@@ -1,4 +1,4 @@
-"""Finds what a crash left (design §6.8): reads each second's range of ids some time later, and again later still for late commits; what is still
+"""Finds what a crash left: reads each second's range of ids some time later, and again later still for late commits; what is still
 open gets a row with a time. `republish` then publishes what is due.
 
 Reading is cheap and safe to repeat: cursors are kept in the store, rows are kept once, and publishing twice is what repeats are for.

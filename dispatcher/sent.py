@@ -1,5 +1,5 @@
 """What was given to which node in the last minute, in compact arrays (8 bytes a message), and what to do with it when the node is gone: put
-it back, marked as repeats (design §6.6).
+it back, marked as repeats.
 
 A hint that makes recovery fast, never the truth: what is forgotten here is found by the relay.
 """

@@ -1,4 +1,4 @@
-"""Device tokens (PROTOCOL.md, "Sign-in"): what a business's own server makes for its phones, here for the terminal and the demo."""
+"""Device tokens (PROTOCOL.md §9): what a business's own server makes for its phones, here for the terminal and the demo."""
 
 import jwt
 

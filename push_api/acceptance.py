@@ -1,4 +1,4 @@
-"""Accepting messages: drafts in, ids out, everything durable in between (design §6.1).
+"""Accepting messages: drafts in, ids out, everything durable in between.
 
 Requests arriving together are committed together. Ids are made right before the commit, so that none grows old in a queue, and the
 committed envelopes go to the publisher before the callers hear of it. A caller that goes away changes none of that.

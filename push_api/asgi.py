@@ -1,4 +1,4 @@
-"""The HTTP door: requests to methods of the one service object, results and errors to answers (protocol §6).
+"""The HTTP door: requests to methods of the one service object, results and errors to answers (docs/api.md).
 
 A plain ASGI application: knows the contract's paths and shapes, no server and no framework. What it does not have is left to `other`, the
 routes that the composition adds.

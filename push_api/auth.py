@@ -1,4 +1,4 @@
-"""Who is calling: `Authorization: Bearer <app>.<secret>` to an App (protocol §6).
+"""Who is calling: `Authorization: Bearer <app>.<secret>` to an App (docs/api.md).
 
 The store holds SHA-256 of secrets only, and comparing takes the same time for a wrong secret as for an unknown app, with the same answer, so
 that nobody learns which apps exist. Apps come from a small cache: a changed key counts when its time is over.

@@ -1,4 +1,4 @@
-"""A deadline on every call to a neighbour (rule 4), as the error that the contract knows."""
+"""A deadline on every call to a neighbour, as the error that the contract knows."""
 
 import asyncio
 from collections.abc import Awaitable

@@ -1,4 +1,4 @@
-"""Where new ids come from: an issuer number leased from the message store, renewed while the process lives (design §4).
+"""Where new ids come from: an issuer number leased from the message store, renewed while the process lives.
 
 The lease counts on monotonic time from before the call that took or renewed it, so a process that was stopped or cut off makes no
 id on a lease that another one may hold by now. While there is no lease, `make` raises NotIssuing (503).

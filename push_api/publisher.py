@@ -1,7 +1,7 @@
 """From the commit to the queues: committed envelopes gathered by queue, published in batches, behind the callers' backs.
 
 A 202 does not wait for the broker: what it refuses or does not confirm becomes a `republish` row in the store, and what even that misses
-is found by the relay's reading of the store (design §6.8). The bound is asked before a commit (`room`), never hit after one.
+is found by the relay's reading of the store. The bound is asked before a commit (`room`), never hit after one.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Whether this process can accept messages now: what /readyz and the gRPC health service say.
 
 Ready means: started and not stopping, the message and device stores answer, an issuer number is held, this zone owns shards. A queue or presence that is down does
-not count: messages are accepted all the same (design §8). Answers are kept for a moment and shared, so that asking
+not count: messages are accepted all the same. Answers are kept for a moment and shared, so that asking
 often costs the stores nothing.
 """
 

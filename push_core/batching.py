@@ -1,6 +1,6 @@
 """Requests arriving together are handled together: one batcher in front of each neighbour that takes lists.
 
-A caller that goes away takes only its own waiting with it, never the batch (rule 8: work that must outlive a request is not tied to
+A caller that goes away takes only its own waiting with it, never the batch (work that must outlive a request is not tied to
 it). While one batch is under way the next one gathers, so batches grow with load and a lone item waits for nobody.
 """
 

@@ -1,7 +1,7 @@
 """A small cache in front of a store that takes lists: app keys, device rows, nodes.
 
 One load for all who ask at the same time, absent values remembered like present ones, errors neither remembered nor hidden. A load belongs
-to the cache and to no request (rule 8): whoever stops waiting takes only its own waiting with it. Knows nothing of what it holds.
+to the cache and to no request: whoever stops waiting takes only its own waiting with it. Knows nothing of what it holds.
 """
 
 import asyncio

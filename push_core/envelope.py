@@ -26,7 +26,7 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """One message on its way to named devices, or to an alias that the dispatcher still has to expand.
 
     `push` is the JSON object of the device protocol's push frame without `again` and `via_vendor` (those belong to a
-    delivery): made once by the API, spliced into frames by gateways (rule 11: encode once, fan out bytes).
+    delivery): made once by the API, spliced into frames by gateways (encode once, fan out bytes).
     """
 
     id: int
@@ -46,7 +46,7 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     traceparent: str
     queue_class: str = "shared"
     work: Work = Work.PUSH
-    repeat: bool = False  # may have been handled before: ask the store first (design §6.2)
+    repeat: bool = False  # may have been handled before: ask the store first
 
 
 _encoder = msgspec.msgpack.Encoder()

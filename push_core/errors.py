@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 class Grade(enum.StrEnum):
-    """Who must act. Only `system` and `unknown` raise alarms (design §3.8)."""
+    """Who must act. Only `system` and `unknown` raise alarms."""
 
     USER = "user"
     SYSTEM = "system"

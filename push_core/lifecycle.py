@@ -1,4 +1,4 @@
-"""The states of a delivery, as the table that runs before anything changes (protocol.md, "States").
+"""The states of a delivery, as the table that runs before anything changes (docs/states.md).
 
 A rank never falls. `accepted`, `sending`, `waiting` and `vendor` share rank 0 and move among each other freely; an end
 is entered from rank 0 only, and left never. Every change of a delivery, in every adapter, goes by `may_move`.

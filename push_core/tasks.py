@@ -1,4 +1,4 @@
-"""Background tasks with an owner: named, supervised, ended in order. No request ever owns one (rule 8)."""
+"""Background tasks with an owner: named, supervised, ended in order. No request ever owns one."""
 
 import asyncio
 import time

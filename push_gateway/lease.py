@@ -1,4 +1,4 @@
-"""This node in presence: its lease, and that its sessions' routes are what presence says (design §5, "Presence").
+"""This node in presence: its lease, and that its sessions' routes are what presence says.
 
 A lease that ran out voids all routes: they are registered again at a bounded rate, and inboxes are read of the devices that something was
 stored for meanwhile. An emptied presence says nothing of it, so at each renewal a part of the sessions is compared with their routes.

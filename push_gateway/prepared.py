@@ -1,4 +1,4 @@
-"""What goes to many devices as WebSocket frames, made at most once per codec and shared by all (rule 11)."""
+"""What goes to many devices as WebSocket frames, made at most once per codec and shared by all."""
 
 from abc import ABC, abstractmethod
 

@@ -1,4 +1,4 @@
-"""What devices and time tell about deliveries, on its way to the zone that owns them (design §4, §6.4).
+"""What devices and time tell about deliveries, on its way to the zone that owns them.
 
 Receipts are gathered for a moment, sent by zone, and sent again until they are taken. An ack that isn't taken yet is remembered
 by device, so that neither an inbox nor a repeated offer sends that push again. Knows nothing of sessions.

@@ -230,7 +230,7 @@ class SignIns:
 
 
 def _why(loser: str, winner: str) -> tuple[int, str]:
-    """What the loser of a device is told, by the installs of both (PROTOCOL.md, "One live connection a device")."""
+    """What the loser of a device is told, by the installs of both (PROTOCOL.md §5, "One live connection a device")."""
     if loser and loser == winner:
         return CloseCode.SUPERSEDED, "a newer connection of this installation"
     return CloseCode.REPLACED, "another installation signed in"

@@ -1,4 +1,4 @@
-"""Device tokens (PROTOCOL.md, "Sign-in"): whether a JWT was made by an app for a device. The one file that imports PyJWT.
+"""Device tokens (PROTOCOL.md §9): whether a JWT was made by an app for a device. The one file that imports PyJWT.
 
 The algorithm belongs to the key and never to the token: a token is checked with an app's keys, each by its own algorithm.
 Whatever is wrong with a token, the answer is the same. Time is an argument.

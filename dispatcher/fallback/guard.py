@@ -1,4 +1,4 @@
-"""The one way out to addresses that a user gave (design §6): http and https only, names resolved once and the address pinned, private and other
+"""The one way out to addresses that a user gave: http and https only, names resolved once and the address pinned, private and other
 special networks refused unless the operator allows them, no credentials in URLs, no redirects (`guarded_http` follows none).
 
 What is checked is the address that is then dialled, so that a name which changes its answer (DNS rebinding) gains nothing, and however an

@@ -1,4 +1,4 @@
-"""The port of claims (design §6.2). A claim is taken before a vendor is called and confirmed after, so that two workers holding
+"""The port of claims. A claim is taken before a vendor is called and confirmed after, so that two workers holding
 the same delivery don't both call. Held claims run out; done ones are remembered for as long as the caller says."""
 
 import enum

@@ -1,4 +1,4 @@
-"""The port of the message store (design §5, §6), batch-first: every method takes and gives lists in the same order.
+"""The port of the message store, batch-first: every method takes and gives lists in the same order.
 
 What holds for every adapter:
 
@@ -117,7 +117,7 @@ class Task(enum.StrEnum):
 
 
 class Later(msgspec.Struct, frozen=True, kw_only=True):
-    """A row with a time (rule 12: nothing waits in the broker). One row for each (id, device, task); putting it again
+    """A row with a time (nothing waits in the broker). One row for each (id, device, task); putting it again
     keeps the earlier `due` and resets nothing, unless `replace` is set."""
 
     id: int

@@ -1,4 +1,4 @@
-"""The port of presence (design §5, "Presence"). Batch-first; any method may raise `Unavailable` or `DeadlineExceeded`.
+"""The port of presence. Batch-first; any method may raise `Unavailable` or `DeadlineExceeded`.
 
 Liveness hangs on the node's incarnation: its lease, renewed every few seconds. When a lease is gone, all routes that name the
 incarnation are void at once, and heartbeats of devices write nothing. Times are monotonic within an adapter; callers give
@@ -25,7 +25,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Where a device is connected. `epoch` numbers the connections of one incarnation, so that a late disconnect never
-    removes the newer connection's route (rule 7)."""
+    removes the newer connection's route."""
 
     app: str
     device: str

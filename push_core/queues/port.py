@@ -1,4 +1,4 @@
-"""The port of the queues (design §5, "Queues"). Bodies are opaque bytes; one body is one batch (`push_core.envelope`).
+"""The port of the queues. Bodies are opaque bytes; one body is one batch (`push_core.envelope`).
 
 At least once: what was taken and neither acked nor given back is delivered again, marked `redelivered`, when its consumer
 closes or dies. Transient: a broker that dies loses what it held, and the relay finds it in the store. Nothing waits

@@ -31,7 +31,7 @@ class Offer(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
 
 class Taking(enum.IntEnum):
-    """What became of one offer to one device (rule 6). `UNKNOWN` is never sent: it is what a caller concludes from silence."""
+    """What became of one offer to one device. `UNKNOWN` is never sent: it is what a caller concludes from silence."""
 
     ACCEPTED = 0  # written to the connection, or un-acked there already
     FULL = 1  # the window is used up

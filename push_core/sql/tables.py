@@ -3,7 +3,7 @@
 Names of apps, devices, aliases and keys compare byte by byte: case counts, and so do trailing spaces (SQLite's default; on MySQL the
 collations without padding). No column is a reserved word of MySQL 8 or MariaDB. Times are Unix ms.
 
-Hot tables (messages, deliveries) have their primary key and no other index (design §5). WITHOUT ROWID pays for small rows
+Hot tables (messages, deliveries) have their primary key and no other index. WITHOUT ROWID pays for small rows
 that are found by their key (one b-tree in place of two); messages and inbox carry payloads and stay ordinary tables.
 """
 

@@ -1,6 +1,6 @@
 /**
  * Acks on their way to the server, over the life of the client: batched, and kept while there is no connection, since an ack
- * may name ids of an earlier one (PROTOCOL.md §4, "ACK"). Pure: `now` is monotonic milliseconds, handed in.
+ * may name ids of an earlier one (PROTOCOL.md §5, "Ack"). Pure: `now` is monotonic milliseconds, handed in.
  *
  * Nobody answers an ack. A lost `received` heals itself: the push comes again and is acked again. A lost `displayed` or
  * `clicked` would stay lost, so these are kept until a pong shows that the server had read what was sent before its ping.

@@ -1,5 +1,5 @@
 /**
- * Which gateway address the next attempt goes to (PROTOCOL.md §3 `migrate`, §5). Pure; dials nothing.
+ * Which gateway address the next attempt goes to (PROTOCOL.md §5, "Migrate", and §6). Pure; dials nothing.
  */
 
 export class Addresses {

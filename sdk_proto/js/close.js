@@ -1,5 +1,5 @@
 /**
- * Close codes: the range is the order that the client follows (PROTOCOL.md §5). Knows nothing of sockets.
+ * Close codes: the range is the order that the client follows (PROTOCOL.md §6). Knows nothing of sockets.
  */
 
 /** Every code that the protocol names. */

@@ -1,5 +1,5 @@
 /**
- * The codec `taco.v1+json`: one JSON object a line, each with exactly one key, its type (PROTOCOL.md §1–§3). Pure.
+ * The codec `taco.v1+json`: one JSON object a line, each with exactly one key, its type (PROTOCOL.md §2–§4). Pure.
  *
  * A frame in memory is `{type, ...fields}`; fields that this version doesn't know are left out. Ids have 63 bits and are
  * strings everywhere: a JavaScript number would round them.

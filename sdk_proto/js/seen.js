@@ -1,5 +1,5 @@
 /**
- * The ids this device has already shown: the newest 2,048 at least, until they expire, over restarts (PROTOCOL.md §4, "ACK").
+ * The ids this device has already shown: the newest 2,048 at least, until they expire, over restarts (PROTOCOL.md §5, "Ack").
  *
  * Ids are kept in segments of 128. A new id rewrites one segment of a few kilobytes, not the whole list, since a browser's
  * storage writes synchronously. A full ring overwrites its oldest segment.

@@ -1,5 +1,5 @@
 /**
- * The device token in use, and how to get another (PROTOCOL.md §5, 4200–4299). Knows nothing of what is in a token.
+ * The device token in use, and how to get another (PROTOCOL.md §6, 4200–4299). Knows nothing of what is in a token.
  */
 
 /** A provider that hasn't answered by then has failed; the client tries again with backoff. */

@@ -1,4 +1,4 @@
-"""Which gateway address the next attempt goes to (PROTOCOL.md §3 `migrate`, §5). Pure; dials nothing."""
+"""Which gateway address the next attempt goes to (PROTOCOL.md §5, "Migrate", and §6). Pure; dials nothing."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit

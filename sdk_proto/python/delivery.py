@@ -1,4 +1,4 @@
-"""From a push that is new to this device to its ack: handler returned, id remembered, then ack (PROTOCOL.md §4, "ACK").
+"""From a push that is new to this device to its ack: handler returned, id remembered, then ack (PROTOCOL.md §5, "Ack").
 Outlives connections: a handler may finish on a later one than its push came on.
 """
 

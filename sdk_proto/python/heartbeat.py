@@ -1,4 +1,4 @@
-"""When to ping, and when to give the server up (PROTOCOL.md §4, "Life"). Pure: `now` is monotonic seconds, handed in.
+"""When to ping, and when to give the server up (PROTOCOL.md §5, "Life"). Pure: `now` is monotonic seconds, handed in.
 
 Pings keep a schedule of their own, though any frame counts for the server: a client that only sends acks into a dead connection
 would otherwise put off for ever the one frame that has an answer.

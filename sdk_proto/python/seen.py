@@ -1,4 +1,4 @@
-"""The ids this device has already shown: the newest 2,048 at least, until they expire (PROTOCOL.md §4, "ACK"). Pure.
+"""The ids this device has already shown: the newest 2,048 at least, until they expire (PROTOCOL.md §5, "Ack"). Pure.
 
 What makes them last over a restart is `remember.py`; here is only what is known, and what may be forgotten.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 CAPACITY = 2_048  # kept at least
 SLACK = 2_048  # gathered on top before anything is forgotten, so that forgetting is rare and comes in bulk
-LONGEST_TTL_MS = 604_800_000  # how long an id is kept whose expiry nobody told us (PROTOCOL.md §6, `ttl`)
+LONGEST_TTL_MS = 604_800_000  # how long an id is kept whose expiry nobody told us (docs/api.md, `ttl`)
 
 
 class Seen:

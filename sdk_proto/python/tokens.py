@@ -1,4 +1,4 @@
-"""The device token in use, and how to get another (PROTOCOL.md §5, 4200–4299). Knows nothing of what is in a token."""
+"""The device token in use, and how to get another (PROTOCOL.md §6, 4200–4299). Knows nothing of what is in a token."""
 
 import asyncio
 import inspect

@@ -1,4 +1,4 @@
-"""Close codes: the range is the order that the client follows (PROTOCOL.md §5)."""
+"""Close codes: the range is the order that the client follows (PROTOCOL.md §6)."""
 
 import enum
 

@@ -1,4 +1,4 @@
-"""The frames of `taco.v1`, as values (PROTOCOL.md §2 and §3). Both codecs read and write these and nothing else.
+"""The frames of `taco.v1`, as values (PROTOCOL.md §3 and §4). Both codecs read and write these and nothing else.
 
 Ids are ints here and strings in JSON. `data` and `body` of calls are JSON kept as it came (`msgspec.Raw`), never parsed
 by the server. Times are Unix milliseconds of the server's clock; heartbeat values are seconds.

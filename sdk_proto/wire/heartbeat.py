@@ -1,4 +1,4 @@
-"""When a server takes a client for gone, and how often a client may ping (PROTOCOL.md, "Life"). Pure; seconds, monotonic."""
+"""When a server takes a client for gone, and how often a client may ping (PROTOCOL.md §5, "Life"). Pure; seconds, monotonic."""
 
 from dataclasses import dataclass
 

@@ -253,7 +253,7 @@ class Signed:
 
     @property
     def half_free(self) -> bool:
-        """Whether it is time to send what waits (PROTOCOL.md, "Window"). Recalls that were not seen yet have a window of the same size."""
+        """Whether it is time to send what waits (PROTOCOL.md §5, "Window"). Recalls that were not seen yet have a window of the same size."""
         return len(self.unacked) * 2 <= self.window and len(self._recalls) * 2 <= self.window
 
     # ── from the server ───────────────────────────────────────────────────────────────────────────────────────────────

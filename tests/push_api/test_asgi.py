@@ -1,4 +1,4 @@
-"""The HTTP door over real sockets and embedded stores: every promise of protocol §6 to a caller."""
+"""The HTTP door over real sockets and embedded stores: every promise of docs/api.md to a caller."""
 
 import asyncio
 import json

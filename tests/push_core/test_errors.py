@@ -2,7 +2,7 @@ import pytest
 
 from push_core.errors import CODES, DeadlineExceeded, Grade, Overloaded, TacoError, Unavailable, UserError
 
-# protocol.md §6, and what HTTP itself asks for (404, 405, 408, 500).
+# docs/api.md, and what HTTP itself asks for (404, 405, 408, 500).
 STATUSES = {400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 500, 503}
 
 

@@ -29,7 +29,7 @@ def test_every_delivery_can_end_from_wherever_it_is_open(order: list[State]) -> 
         assert bool(ends) == (state in OPEN)
 
 
-# protocol.md, "States": the column "moves to".
+# docs/states.md: the column "moves to".
 MOVES: dict[State, set[State]] = {
     **{state: set(State) - {state} for state in (State.ACCEPTED, State.SENDING, State.WAITING, State.VENDOR)},
     State.DELIVERED: {State.DISPLAYED, State.CLICKED},

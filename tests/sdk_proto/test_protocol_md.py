@@ -146,3 +146,24 @@ async def test_the_program_for_talking_by_hand_signs_in_and_acks(tmp_path: Path)
         assert await session.acks.get() == (7, "received")
         process.stdin.write(b"\n")
         assert await process.wait() == 0
+
+
+REFERENCE = re.compile(r"PROTOCOL\.md(?: §(\d+))?, \"([^\"]+)\"")
+
+
+def test_what_the_code_refers_to_is_where_it_says() -> None:
+    """A rule by its section and its first words: `PROTOCOL.md §5, "Ack"`."""
+    sections = dict(re.findall(r"^## (\d+)\..*?\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
+    root = Path(sdk_proto.__file__).parent.parent
+    found = [
+        (str(path), number, rule)
+        for path in (
+            *root.glob("sdk_proto/**/*.py"),
+            *root.glob("sdk_proto/**/*.js"),
+            *root.glob("push_gateway/**/*.py"),
+        )
+        for number, rule in REFERENCE.findall(path.read_text(encoding="utf-8"))
+    ]
+    assert found
+    lost = [entry for entry in found if f"**{entry[2]}" not in (sections[entry[1]] if entry[1] else "")]
+    assert not lost
