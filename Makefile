@@ -41,11 +41,8 @@ docs: $(VENV)/.developed ## write docs/config.md, errors.md, metrics.md and stat
 	$(BIN)/python -m ops.docs
 
 proto: $(VENV)/.developed ## make the protobuf modules from their .proto files
-	@for file in $$(git ls-files '*.proto'); do \
-	    echo "protoc $$file"; \
-	    services=; if grep -q '^service ' $$file; then services=--grpc_python_out=.; fi; \
-	    $(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $$services $$file; \
-	done
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. sdk_proto/wire/frames.proto
+	$(BIN)/python -m sdk_proto.rpc.generate
 
 constraints: $(VENV)/.developed ## install the newest that setup.cfg allows and write constraints.txt
 	$(PIP) install --upgrade --upgrade-strategy eager -e '.[dev]'
