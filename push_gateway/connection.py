@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from push_gateway.context import Context
 
 NOBODY: DeviceKey = ("", "")
+READ_AT_ONCE = 4_096  # bytes looked at before everybody else has a turn: what fits may be hundreds of frames
 
 
 class Upgrading:
@@ -81,6 +82,7 @@ class Connection(asyncio.Protocol, Timed):
         "_partial",
         "_state",
         "_transport",
+        "_unread",
         "attempt",
         "epoch",
         "install",
@@ -95,7 +97,8 @@ class Connection(asyncio.Protocol, Timed):
         self._context = context
         self._state: State = Upgrading()
         self._partial: ws.Partial | None = None
-        self._held: list[ws.Event] | None = None  # what came while joining
+        self._held: list[ws.Event] | None = None  # while joining: what came with the hello
+        self._unread = b""  # received and not looked at yet; reading is paused as long as there is something
         self.key = NOBODY
         self.epoch = 0
         self.install = ""
@@ -119,6 +122,30 @@ class Connection(asyncio.Protocol, Timed):
         context.wheel.arm(self, context.clock.monotonic() + context.settings.upgrade_timeout_s)
 
     def data_received(self, data: bytes) -> None:
+        if self._held is not None:  # until the session is signed in: its peer waits, not our memory
+            self._unread += data
+            self._transport.pause_reading()
+            return
+        if len(data) > READ_AT_ONCE:  # a flood: one event loop serves all, and it would be read for as long as it comes
+            self._unread = data[READ_AT_ONCE:]
+            data = data[:READ_AT_ONCE]
+            self._transport.pause_reading()
+            self._soon_read_on()
+        self._read(data)
+
+    def _soon_read_on(self) -> None:
+        asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._held is not None:  # who ends that goes on
+            return
+        data, self._unread = self._unread, b""
+        if len(data) <= READ_AT_ONCE:
+            self._resume_reading()
+        if data:
+            self.data_received(data)
+
+    def _read(self, data: bytes) -> None:
         state = self._state
         if type(state) is Deaf:
             return
@@ -127,11 +154,7 @@ class Connection(asyncio.Protocol, Timed):
             if not data:
                 return
         events, self._partial = ws.read(self._partial, data, self._context.settings.max_message_bytes)
-        if self._held is None:
-            self._take(events)
-        else:
-            self._held += events
-            self._transport.pause_reading()  # until the session is signed in: its peer waits, not our memory
+        self._take(events)
 
     def eof_received(self) -> None:
         """Half-closed connections make no sense here: the transport closes itself."""
@@ -142,6 +165,7 @@ class Connection(asyncio.Protocol, Timed):
     def connection_lost(self, _: Exception | None) -> None:
         self._over(_DEAF)
         self._partial = self._held = None
+        self._unread = b""
         self._context.wheel.cancel(self)
         self._context.registry.connections.discard(self)
 
@@ -222,7 +246,7 @@ class Connection(asyncio.Protocol, Timed):
         self._act(events, wall)
         if held:
             self._take(held)
-            self._resume_reading()
+        self._read_on()
 
     def offer(self, offer: Offer, prepared: Prepared, now: float, wall: int) -> Taking:
         """One push or recall of a Deliver call; the caller has seen to its expiry."""
@@ -287,22 +311,24 @@ class Connection(asyncio.Protocol, Timed):
         context.wheel.arm(self, unsigned.due)
 
     def _take(self, events: Sequence[ws.Event]) -> None:
+        ping: ws.Ping | None = None
         for place, event in enumerate(events):
             if type(event) is ws.Message:
                 self._message(event)
                 if self._held is not None:  # that was the hello
                     self._held += events[place + 1 :]
-                    return
+                    break
             elif type(event) is ws.Ping:
-                if self.is_open:
-                    self._transport.write(ws.pong_frame(event.payload))
-                    self._heard()
+                ping = event
             elif type(event) is ws.Pong:
                 self._heard()
             elif type(event) is ws.Closing:
                 self._closed_by_peer(event.code)
             elif type(event) is ws.Violation:
                 self._violated(event)
+        if ping is not None and self.is_open:  # of those that came together the last is answered (RFC 6455 §5.5.3)
+            self._transport.write(ws.pong_frame(ping.payload))
+            self._heard()
 
     def _message(self, message: ws.Message) -> None:
         state, context = self._state, self._context
@@ -454,7 +480,7 @@ class Connection(asyncio.Protocol, Timed):
         self._state = state
         if self._held is not None:
             self._held = None
-            self._resume_reading()
+            self._soon_read_on()
         if self.key is NOBODY:
             return
         context.registry.remove(self)

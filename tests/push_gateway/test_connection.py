@@ -6,11 +6,11 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from push_core.rpc.port import ReceiptKind
-from push_gateway.connection import Connection
+from push_gateway.connection import READ_AT_ONCE, Connection
 from sdk_proto.wire import frames as f
 from sdk_proto.wire.codec import Codec
 from sdk_proto.wire.subprotocols import JSON
-from tests.push_gateway.support import Client, Node, Site, offer
+from tests.push_gateway.support import APP, Client, Node, Site, offer, token
 from tests.push_gateway.test_handshake import request
 
 
@@ -36,6 +36,9 @@ class Raw:
 
     def frame(self, payload: bytes, opcode: Opcode = Opcode.TEXT, *, fin: bool = True) -> None:
         self.write(Frame(opcode, payload, fin).serialize(mask=True))
+
+    async def until(self, end: bytes) -> bytes:
+        return await self._reader.readuntil(end)
 
     async def rest(self) -> bytes:
         """Everything until the server hangs up."""
@@ -199,10 +202,16 @@ async def test_a_slow_reader_is_closed_and_its_neighbour_is_not(site: Site) -> N
     assert len(sent) < 250  # it was not the window
     await node.receipts.until(
         lambda receipts: (
-            {receipt.id for receipt in receipts.taken if receipt.device == "slow"} == {each.id for each in sent}
+            {r.id for r in receipts.taken if r.device == "slow" and r.kind is ReceiptKind.LOST}
+            == {each.id for each in sent}
         )
     )
-    assert {receipt.kind for receipt in node.receipts.taken if receipt.device == "slow"} == {ReceiptKind.LOST}
+    told = [(receipt.id, receipt.kind) for receipt in node.receipts.taken if receipt.device == "slow"]
+    ends = [
+        push_id for push_id, kind in told if kind is not ReceiptKind.WRITTEN
+    ]  # said of what is un-acked for a second
+    assert sorted(ends) == sorted(each.id for each in sent)
+    assert {kind for _, kind in told} - {ReceiptKind.WRITTEN} == {ReceiptKind.LOST}
     await good.pong()
 
 
@@ -233,3 +242,51 @@ async def test_what_comes_while_joining_waits_and_is_heard_in_order(site: Site) 
         await asyncio.sleep(0.001)  # so that they come in reads of their own
     release.set()
     assert [type(await client.receive()) for _ in range(4)] == [f.Welcome, f.Pong, f.Pong, f.Pong]
+
+
+async def test_half_a_frame_while_joining_is_heard_when_the_other_half_comes(site: Site) -> None:
+    node = await site.node()
+    release, asked = asyncio.Event(), asyncio.Event()
+    sign_in = site.ports.presence.sign_in
+
+    async def slow_sign_in(routes):  # type: ignore[no-untyped-def]
+        asked.set()
+        await release.wait()
+        return await sign_in(routes)
+
+    site.ports.presence.sign_in = slow_sign_in  # type: ignore[method-assign]
+    raw = await Raw.to(node)
+    await raw.upgrade()
+    raw.frame(JSON.encode([f.Hello(app=APP, device="d-1", token=token("d-1"), versions=(1,))]))
+    await asked.wait()
+    (connection,) = node.gateway._context.registry.connections
+    ping = Frame(Opcode.PING, b"still there?").serialize(mask=True)
+    raw.write(ping[:9])
+    while not connection._unread:
+        await asyncio.sleep(0)
+    release.set()
+    raw.write(ping[9:])
+    assert await raw.until(b"still there?")
+    raw.close()
+
+
+async def test_a_flood_takes_turns_with_everybody_else(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, sizes = Connection._read, []
+
+    def noted(connection: Connection, data: bytes) -> None:
+        sizes.append(len(data))
+        read(connection, data)
+
+    monkeypatch.setattr(Connection, "_read", noted)
+    raw = await Raw.to(node)
+    await raw.upgrade()
+    (connection,) = node.gateway._context.registry.connections
+    flood = Frame(Opcode.PING, b"").serialize(mask=True) * 10_000
+    sizes.clear()
+    connection.data_received(flood)  # as one read
+    assert sum(sizes) <= READ_AT_ONCE
+    raw.frame(b"", Opcode.CLOSE)
+    answers = await raw.rest()
+    assert sum(sizes) >= len(flood)
+    assert max(sizes) <= READ_AT_ONCE
+    assert 1 <= answers.count(b"\x8a\x00") <= len(sizes)  # of the pings of one read the last is answered
