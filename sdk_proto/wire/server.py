@@ -253,8 +253,16 @@ class Signed:
 
     @property
     def half_free(self) -> bool:
-        """Whether it is time to send what waits (PROTOCOL.md §5, "Window"). Recalls that were not seen yet have a window of the same size."""
-        return len(self.unacked) * 2 <= self.window and len(self._recalls) * 2 <= self.window
+        """Whether it is time to send what waits (PROTOCOL.md, "Window"): half of the places are free, those left out that are held by pushes
+        whose ack was missed. Recalls that were not seen yet have a window of the same size."""
+        held = len(self.unacked)
+        if held >= self.window or len(self._recalls) * 2 > self.window:
+            return False
+        if held * 2 <= self.window:
+            return True
+        # A client that will never ack some of its pushes gets the rest all the same.
+        missed = sum(push.told == 2 for push in self.unacked.values())
+        return (held - missed) * 2 <= self.window - missed
 
     # ── from the server ───────────────────────────────────────────────────────────────────────────────────────────────
 

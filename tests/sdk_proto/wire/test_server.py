@@ -299,6 +299,21 @@ def test_recalls_not_shown_yet_hold_up_what_waits_until_the_next_frame() -> None
     assert half_free == [True, False, True]
 
 
+def test_pushes_whose_ack_was_missed_do_not_hold_up_what_waits() -> None:
+    """A client that never acks three of four pushes got nothing more of its inbox until it reconnected."""
+    session = signed(window=4)
+    for push_id in (1, 2, 3):
+        offer(session, push_id, timeout_ms=5_000)
+    half_free = [session.half_free]
+    session.tick(NOW + 5)
+    half_free.append(session.half_free)
+    offer(session, 4)
+    half_free.append(session.half_free)
+    say(session, f.Ack((4,)), at=NOW + 6)
+    half_free.append(session.half_free)
+    assert half_free == [False, True, False, True]
+
+
 def test_a_recall_whose_connection_ended_was_not_shown() -> None:
     session = signed()
     session.offer_recall(9)
