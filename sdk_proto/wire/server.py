@@ -253,7 +253,7 @@ class Signed:
 
     @property
     def half_free(self) -> bool:
-        """Whether it is time to send what waits (PROTOCOL.md, "Window"): half of the places are free, those left out that are held by pushes
+        """Whether it is time to send what waits (PROTOCOL.md §5, "Window"): half of the places are free, those left out that are held by pushes
         whose ack was missed. Recalls that were not seen yet have a window of the same size."""
         held = len(self.unacked)
         if held >= self.window or len(self._recalls) * 2 > self.window:
