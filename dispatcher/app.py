@@ -56,10 +56,6 @@ class Dispatcher:
         """Where gateways report receipts; "" without that role. Known after start."""
         return self._listener.address if self._listener is not None else ""
 
-    @property
-    def health_address(self) -> tuple[str, int] | None:
-        return self._health.address if self._health is not None else None
-
     async def start(self) -> None:
         """Raises ConfigError with a sentence: an unknown role or channel, a port that is taken."""
         try:

@@ -34,7 +34,6 @@ class VendorOutcome:
     result: Result
     reason: str = ""
     delay_s: float | None = None
-    vendor_id: str = ""
     invalid_since: int | None = None
 
 

@@ -104,7 +104,7 @@ def outcome_of(job: VendorJob) -> VendorOutcome:
         case "dead":
             return VendorOutcome(Result.TOKEN_INVALID, "not registered")
         case _:
-            return VendorOutcome(Result.DELIVERED_TO_VENDOR, vendor_id=f"stub-{job.envelope.id}")
+            return VendorOutcome(Result.DELIVERED_TO_VENDOR)
 
 
 def _append(path: Path, lines: bytes) -> None:
