@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 _NOT_HTTP = "the request is not HTTP/1.1, or its head is too large"
 _LINGER_S = 1.0
+_READ_AT_ONCE = 16_384  # bytes looked at before everybody else has a turn: what fits may be thousands of chunks
 _OFFER = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 Routes = Sequence[BaseRoute]
@@ -148,18 +150,36 @@ def _as_ours(error: HTTPException, path: str) -> TacoError:
     return UserError(error.detail, code="bad_request" if error.status_code < 500 else "internal")
 
 
+class _Flow(FlowControl):
+    """uvicorn reads on after each answer and each part of a body; here only once all that came was looked at."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: "_BoundedHttp") -> None:
+        super().__init__(transport)
+        self._protocol = protocol
+
+    def resume_reading(self) -> None:
+        if not self._protocol.is_behind:
+            super().resume_reading()
+
+
 class _BoundedHttp(HttpToolsProtocol):
     """A connection that gets no more time and memory than the settings say.
 
     Three waits have a deadline: for a head (from the connection's or the request's first byte), for a body (in `requests.read_body`), and for the
     rest of a body whose request has been answered already. That rest is read and dropped rather than cut off, so that a caller that is still
     sending gets to see why it was refused.
+
+    A read is parsed in slices with everybody else in between, and no further than to a request that has to wait for the one before it: nobody can
+    keep the event loop, or memory, with chunks, trailers or requests without end.
     """
 
     def __init__(self, settings: ApiSettings, **given: Any) -> None:
         super().__init__(**given)
         self.settings = settings
+        self._unparsed = b""
+        self._parsing_soon = False
         self._head_bytes = 0
+        self._trailer_bytes = 0
         self._in_head = True
         self._in_body = False
         self._waiting_for = ""
@@ -168,6 +188,7 @@ class _BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self.flow = _Flow(transport, self)
         if len(self.connections) > self.settings.max_connections:
             self._answer_outside(Overloaded("too many connections"))
             self.transport.close()
@@ -180,9 +201,39 @@ class _BoundedHttp(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is more than was looked at, or more requests than are being answered."""
+        return bool(self._unparsed or self.pipeline)
+
     def data_received(self, data: bytes) -> None:
         if self._done or self.transport.is_closing():
             return
+        self._unparsed += data
+        if not self._parsing_soon and not self.pipeline:
+            self._parse_on()
+        if self._unparsed:
+            self.flow.pause_reading()
+
+    def _parse_soon(self) -> None:
+        if self._unparsed and not self._parsing_soon and not self.pipeline:
+            self._parsing_soon = True
+            self.loop.call_soon(self._parse_on)
+
+    def _parse_on(self) -> None:
+        """The next slice of what came."""
+        self._parsing_soon = False
+        if self._done or self.transport.is_closing():
+            self._unparsed = b""
+        else:
+            data, self._unparsed = self._unparsed[:_READ_AT_ONCE], self._unparsed[_READ_AT_ONCE:]
+            self._parse(data)
+            self._parse_soon()
+        full = self.cycle is not None and not self.cycle.response_complete and len(self.cycle.body) > HIGH_WATER_LIMIT
+        if not full and not self.transport.is_closing():
+            self.flow.resume_reading()
+
+    def _parse(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         self._head_bytes += len(data)
         try:
@@ -222,7 +273,8 @@ class _BoundedHttp(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False  # the request before it still gets its answer
             return
-        self._answer_outside(UserError(msg, code="bad_request"))
+        if self._in_head or not self._in_body:  # else what is broken is the rest of a request that has its answer
+            self._answer_outside(UserError(msg, code="bad_request"))
         if self._timer is not None:
             self._timer.cancel()
         if self.transport.can_write_eof():
@@ -232,8 +284,17 @@ class _BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = self._in_body = True
+        self._trailer_bytes = 0
         # What was read so far belongs to the request before; of the rest of this read the parsed part counts.
         self._head_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            super().on_header(name, value)
+            return
+        self._trailer_bytes += len(name) + len(value) + 4  # trailers mean nothing here (RFC 9110 §6.5): not kept
+        if self._trailer_bytes > self.settings.max_head_bytes:
+            raise ValueError  # as below
 
     def on_headers_complete(self) -> None:
         if self._head_size() > self.settings.max_head_bytes:
@@ -249,6 +310,7 @@ class _BoundedHttp(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._parse_soon()
         self._watch()
 
     def _head_size(self) -> int:

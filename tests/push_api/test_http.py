@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from push_api.app import PushApi
-from push_api.http import listen
+from push_api.http import _READ_AT_ONCE, _BoundedHttp, listen
 from push_api.settings import ApiSettings
 from push_core.adapters import Ports
 from push_core.errors import ConfigError
@@ -156,6 +156,49 @@ async def test_one_header_that_never_ends_is_refused(wire: Wire) -> None:
         for _ in range(100):
             await wire.send(b"x" * 4_096)
     assert (await wire.answer())[0] == 400
+
+
+async def test_trailers_are_let_by_and_not_without_end(wire: Wire, settings: ApiSettings) -> None:
+    chunk = b"%x\r\n%s\r\n0\r\n" % (len(body()), body())
+    await wire.send(HEAD + b"transfer-encoding: chunked\r\n\r\n" + chunk + b"checksum: 1\r\n\r\n")
+    assert (await wire.answer())[0] == 202
+    await wire.send(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n")
+    assert (await wire.answer())[0] == 401
+    await wire.send(b"checksum: 1\r\n" * (settings.max_head_bytes // 10))
+    assert await wire.closed() == b""  # the request has its answer
+
+
+async def test_a_flood_of_requests_takes_turns_and_is_read_no_faster_than_answered(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, slices = _BoundedHttp._parse, []
+
+    def noted(connection: _BoundedHttp, data: bytes) -> None:
+        slices.append((len(data), len(connection.pipeline)))
+        parse(connection, data)
+
+    monkeypatch.setattr(_BoundedHttp, "_parse", noted)
+    wire.writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" * 2_000)
+    assert {(await wire.answer())[0] for _ in range(2_000)} == {200}
+    assert max(size for size, _ in slices) <= _READ_AT_ONCE
+    assert {waiting for _, waiting in slices} == {0}
+
+
+async def test_a_body_in_tiny_chunks_is_read_in_slices_and_whole(
+    wire: Wire, settings: ApiSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, sizes = _BoundedHttp._parse, []
+
+    def noted(connection: _BoundedHttp, data: bytes) -> None:
+        sizes.append(len(data))
+        parse(connection, data)
+
+    monkeypatch.setattr(_BoundedHttp, "_parse", noted)
+    spaces = b"1\r\n \r\n" * min(20_000, settings.max_body_bytes - len(body()))
+    chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body()), body())
+    wire.writer.write(HEAD + b"transfer-encoding: chunked\r\n\r\n" + spaces + chunk)
+    assert (await wire.answer())[0] == 202
+    assert max(sizes) <= _READ_AT_ONCE
 
 
 async def test_a_body_above_the_limit_gets_413_and_the_connection_lives(wire: Wire, settings: ApiSettings) -> None:
