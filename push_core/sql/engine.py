@@ -1,5 +1,7 @@
 """From a DSN to an engine whose connections are set up as the house wants them: durable, bounded waits, explicit transactions."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,7 @@ def make_engine(url: URL) -> Engine:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{folder} can't be made: {error.strerror}") from None
+        _make_private(Path(str(url.database)))
     engine = create_engine(
         url,
         poolclass=NullPool,
@@ -69,6 +72,13 @@ def make_engine(url: URL) -> Engine:
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """A new file is its owner's alone: it holds devices' secrets and what people are told. SQLite gives its journals the same rights; a
+    file that is there keeps those that its owner gave it."""
+    with suppress(OSError):  # SQLite says what is wrong when it opens the file
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
 
 def _set_up(connection: Any, _record: Any) -> None:

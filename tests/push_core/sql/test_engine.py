@@ -1,0 +1,48 @@
+"""What the engine does to files."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from push_core.sql.engine import make_engine, parse
+
+
+@pytest.fixture(autouse=True)
+def careless_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def write_to(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE secrets (secret TEXT)")
+
+
+def rights(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_new_store_and_its_journals_are_their_owners_alone(tmp_path: Path) -> None:
+    engine = make_engine(parse(f"sqlite:///{tmp_path}/new/store.sqlite"))
+    write_to(engine)
+    with engine.connect() as reader:  # the journals are there as long as somebody has the store open
+        reader.exec_driver_sql("SELECT * FROM secrets")
+        files = sorted((tmp_path / "new").iterdir())
+        assert [path.name for path in files] == ["store.sqlite", "store.sqlite-shm", "store.sqlite-wal"]
+        assert {rights(path) for path in files} == {0o600}
+    engine.dispose()
+
+
+def test_a_store_that_is_there_keeps_the_rights_that_its_owner_gave_it(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    path.touch()
+    path.chmod(0o640)
+    engine = make_engine(parse(f"sqlite:///{path}"))
+    write_to(engine)
+    engine.dispose()
+    assert rights(path) == 0o640
