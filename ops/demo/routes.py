@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -171,10 +171,13 @@ class _Demo:
 async def _body(request: Request) -> bytes | Response:
     """The request's body, read no further than the limit."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            return _refuse(413, "too_large", f"The body is larger than {MAX_BODY} bytes.")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                return _refuse(413, "too_large", f"The body is larger than {MAX_BODY} bytes.")
+    except ClientDisconnect:  # a closed tab is no fault of ours; nobody reads this
+        return _refuse(400, "bad_request", "The body did not come whole.")
     return bytes(body)
 
 

@@ -1,7 +1,9 @@
 import json
 
 import pytest
+from starlette.requests import Request
 
+from ops.demo import routes
 from ops.demo.recent import LIMIT
 from ops.demo.routes import MAX_BODY
 from tests.ops.demo.support import Page, error
@@ -255,3 +257,14 @@ async def test_one_message_is_shown_and_recalled_by_the_api(page: Page) -> None:
 
 async def test_a_wrong_method_is_not_a_right_one(page: Page) -> None:
     assert (await page.request("PUT", "/demo/api/messages")).status_code == 405
+
+
+async def test_a_page_that_goes_away_within_its_body_is_no_fault() -> None:
+    parts = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive():  # type: ignore[no-untyped-def]
+        return parts.pop(0)
+
+    refused = await routes._body(Request({"type": "http", "method": "POST", "headers": []}, receive))
+    assert not isinstance(refused, bytes)
+    assert refused.status_code == 400
