@@ -9,6 +9,7 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,6 +17,7 @@ from push_core.models import App
 
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
 KEPT = 2
+WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,24 @@ def with_new_device_secret(app: App) -> tuple[App, str]:
     """The app with one more device secret, and that secret."""
     secret = new_secret()
     return msgspec.structs.replace(app, device_secrets=(*app.device_secrets, secret)[-KEPT:]), secret
+
+
+def with_webhook(app: App, url: str | None, *, sign: bool = True, renew: bool = False) -> tuple[App, str | None]:
+    """The app with this webhook (None: without one), and its signing secret if that is new.
+
+    The secret stays when only the address changes. Raises ValueError for what is no http(s) URL; which addresses may be called at all is the
+    dispatcher's business (`dispatcher/fallback/guard.py`), since it depends on where that runs.
+    """
+    channels = {name: settings for name, settings in app.channels.items() if name != WEBHOOK}
+    if url is None:
+        return msgspec.structs.replace(app, channels=channels), None
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not an http:// or https:// URL")
+    kept = app.channels.get(WEBHOOK, {}).get("secret")
+    made = new_secret() if sign and (renew or not kept) else None
+    settings = {"url": url} | ({"secret": made or kept} if sign else {})
+    return msgspec.structs.replace(app, channels={**channels, WEBHOOK: settings}), made
 
 
 def opens(app: App, key: str) -> bool:

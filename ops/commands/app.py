@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-group = typer.Typer(no_args_is_help=True, help="Create apps, list them, rotate their secrets, disable them.")
+group = typer.Typer(
+    no_args_is_help=True, help="Create apps, list them, rotate their secrets, set their webhooks, disable them."
+)
 
 Name = Annotated[str, typer.Argument(metavar="APP", help="1 to 64 of a-z, 0-9, - and _.")]
 Store = Annotated[
@@ -106,6 +108,48 @@ def enable(app: Name, devices: Store = None, data: Data = DATA, as_json: AsJson 
     _print(_on_store(devices, data, lambda store: _set_disabled(store, app, disabled=False)), as_json)
 
 
+@group.command()
+def webhook(
+    app: Name,
+    url: Annotated[
+        str | None, typer.Argument(metavar="[URL]", help="Where deliveries are POSTed; left out: show what is set.")
+    ] = None,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Send no Taco-Signature.")] = False,
+    new_secret: Annotated[bool, typer.Option("--new-secret", help="Sign with another secret from now on.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Have no webhook any more.")] = False,
+    devices: Store = None,
+    data: Data = DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Set where the app's `webhook` channel sends what a device did not acknowledge; print the signing secret, once."""
+    from ops.apps import WEBHOOK, with_webhook
+
+    if (remove and (url or unsigned or new_secret)) or (unsigned and new_secret):
+        fail("--remove stands alone, and so do --unsigned and --new-secret", Exit.USAGE)
+
+    async def work(store: "Devices") -> dict[str, Any]:
+        known = await _known(store, app)
+        to = url or known.channels.get(WEBHOOK, {}).get("url")
+        made = None
+        if url or remove or new_secret or unsigned:
+            if to is None and not remove:
+                fail(f"app {app} has no webhook yet; name its URL", Exit.USAGE)
+            try:
+                known, made = with_webhook(known, None if remove else to, sign=not unsigned, renew=new_secret)
+            except ValueError as error:
+                fail(str(error), Exit.USAGE)
+            await store.put_apps([known])
+        settings = known.channels.get(WEBHOOK, {})
+        shown = {"app": app, "url": settings.get("url"), "signed": "secret" in settings}
+        return shown | ({"secret": made} if made else {})
+
+    shown = _on_store(devices, data, work)
+    if "secret" in shown:
+        _print_once(shown, as_json)
+    else:
+        _print(shown, as_json)
+
+
 async def _shown(store: "Devices", name: str) -> dict[str, Any]:
     return _public(await _known(store, name))
 
@@ -168,7 +212,7 @@ def _print(app: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(app)
     else:
-        print_pairs(app | {"created": when(app["created"])})
+        print_pairs(app | {"created": when(app.get("created"))})
 
 
 def _print_once(secrets: dict[str, Any], as_json: bool) -> None:
@@ -178,4 +222,4 @@ def _print_once(secrets: dict[str, Any], as_json: bool) -> None:
         print_json(secrets)
     else:
         print_pairs(secrets)
-        print("Keep both now: they are not shown again.")
+        print("Keep this now: secrets are not shown again.")

@@ -2,9 +2,10 @@
 
 import hashlib
 
+import msgspec
 import pytest
 
-from ops.apps import hash_of_key, new_app, opens, with_new_device_secret, with_new_key
+from ops.apps import hash_of_key, new_app, opens, with_new_device_secret, with_new_key, with_webhook
 
 
 def test_a_new_app_opens_with_its_key_and_with_no_other() -> None:
@@ -60,3 +61,35 @@ def test_a_name_that_no_key_could_carry_is_refused(name: str) -> None:
 
 def test_a_key_is_hashed_from_behind_its_first_dot() -> None:
     assert hash_of_key("a.b.c") == hashlib.sha256(b"b.c").hexdigest()
+
+
+def test_a_webhook_is_signed_unless_that_is_declined_and_its_secret_is_told_once() -> None:
+    app, _ = new_app("shop", now=0)
+    app, secret = with_webhook(app, "https://shop.example/push")
+    assert app.channels == {"webhook": {"url": "https://shop.example/push", "secret": secret}}
+    assert secret
+    moved, told = with_webhook(app, "https://shop.example/other")
+    assert told is None
+    assert moved.channels["webhook"] == {"url": "https://shop.example/other", "secret": secret}
+    renewed, other = with_webhook(app, "https://shop.example/push", renew=True)
+    assert other
+    assert other != secret
+    assert renewed.channels["webhook"]["secret"] == other
+    unsigned, none = with_webhook(app, "https://shop.example/push", sign=False)
+    assert none is None
+    assert unsigned.channels["webhook"] == {"url": "https://shop.example/push"}
+
+
+def test_taking_a_webhook_away_leaves_other_channels() -> None:
+    app, _ = new_app("shop", now=0)
+    app = msgspec.structs.replace(app, channels={"other": {"x": 1}})
+    app, _ = with_webhook(app, "http://shop.example")
+    app, _ = with_webhook(app, None)
+    assert app.channels == {"other": {"x": 1}}
+
+
+@pytest.mark.parametrize("url", ["", "shop.example", "ftp://shop.example", "https://", "https:///x"])
+def test_a_webhook_needs_an_http_url(url: str) -> None:
+    app, _ = new_app("shop", now=0)
+    with pytest.raises(ValueError, match="is not an http"):
+        with_webhook(app, url)
