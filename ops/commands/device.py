@@ -65,7 +65,14 @@ def presence(device: Name, api: Api = None, key: Key = None, data: Data = DATA, 
 @group.command()
 def disconnect(device: Name, api: Api = None, key: Key = None, data: Data = DATA, as_json: AsJson = False) -> None:
     """End a device's session; it may come back at once."""
-    _call(api, key, data, "POST", device, verb="disconnect", as_json=as_json, done="disconnected")
+    from ops.commands.http import call, path_of
+    from ops.commands.output import print_json
+
+    answer = call(server(api, key, data), "POST", path_of("devices", device, verb="disconnect"))
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"{'disconnected' if answer['disconnected'] else 'was not connected'}: {device}")
 
 
 @group.command()

@@ -125,6 +125,8 @@ def _print_push(push: "Push", *, as_json: bool) -> None:
 def _print_status(status: "Status", *, as_json: bool) -> None:
     reason = f": {status.reason} ({status.code})" if status.code is not None else ""
     pending = f", {status.pending} waiting" if status.pending else ""
+    if status.retry_s is not None:
+        pending = f" {status.retry_s:.1f} s"
     value = {"state": status.state, "session": status.session, "code": status.code, "pending": status.pending}
     _print_line({"status": value}, f"{status.state}{pending}{reason}", as_json=as_json)
 

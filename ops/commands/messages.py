@@ -131,7 +131,7 @@ def _show(view: dict[str, Any], to: Server) -> None:
             delivery["state"],
             delivery.get("reason") or "",
             delivery.get("channel") or "",
-            "  ".join(f"{state} {when(at)[11:]}" for state, at in delivery["at"].items()),
+            "  ".join(f"{state} {when(at)[11:]}" for state, at in sorted(delivery["at"].items(), key=_time)),
         )
         for delivery in view["deliveries"]
     ]
@@ -139,6 +139,10 @@ def _show(view: dict[str, Any], to: Server) -> None:
         print_table(("device", "state", "reason", "channel", "at"), rows)
     if view.get("next"):
         print(f"… more devices: GET {to.api}/v1/messages/{view['id']}?after={view['next']}")
+
+
+def _time(step: tuple[str, int]) -> int:
+    return step[1]
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ Key = Annotated[
         "--key",
         envvar="TACO_KEY",
         metavar="KEY",
-        help="The app's key, <app>.<secret>.",
+        help="The app's key, APP.SECRET.",
         show_default="from DATA/demo.json",
     ),
 ]

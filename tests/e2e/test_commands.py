@@ -1,6 +1,8 @@
 """The `taco` command against a running server: what its user types, and what comes of it."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 from asyncio.subprocess import PIPE
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from bench.taco_process import command
 from tests.e2e.conftest import Start
 from tests.support.terminal import taco as run_taco
+from tests.support.vendor_endpoint import VendorEndpoint
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -67,7 +70,8 @@ async def test_devices_are_put_shown_blocked_and_forgotten(start: Start) -> None
     assert refused.status == 1
     assert "4304" in refused.err
     assert (await run_taco("device", "unblock", "d-1", *at)).status == 0
-    assert (await run_taco("device", "disconnect", "d-1", *at)).status == 0
+    assert (await run_taco("device", "disconnect", "d-1", "--data", data)).out == "was not connected: d-1\n"
+    assert (await run_taco("device", "disconnect", "d-1", *at)).json() == {"disconnected": False}
     assert (await run_taco("device", "forget", "d-1", "--data", data)).out == "forgotten: d-1\n"
     gone = await run_taco("device", "get", "d-1", *at)
     assert gone.status == 1
@@ -89,6 +93,30 @@ async def test_apps_are_made_and_disabled_beside_a_running_server(start: Start) 
         while (refused := await run_taco("push", "d", "-t", "x", "--api", taco.api, "--key", made["key"])).status == 0:
             await asyncio.sleep(0.2)
     assert "403 app_disabled" in refused.err
+
+
+async def test_a_webhook_is_set_told_to_be_signed_and_called(start: Start) -> None:
+    taco = await start(TACO_DISPATCHER_WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8")
+    endpoint = await VendorEndpoint().start()
+    at = ("--data", str(taco.data), "--json")
+    url = f"http://127.0.0.1:{endpoint.port}/push"
+    made = (await run_taco("app", "webhook", "demo", url, *at)).json()
+    assert (made["url"], made["signed"]) == (url, True)
+    assert (await run_taco("app", "webhook", "demo", *at)).json() == {"app": "demo", "url": url, "signed": True}
+    assert (await run_taco("device", "put", "d-1", "--vendor-token", "webhook=t-1", *at)).status == 0
+    pushed = await run_taco("push", "d-1", "-t", "x", *at)
+    async with asyncio.timeout(30):
+        while not endpoint.calls:
+            await asyncio.sleep(0.05)
+    await endpoint.stop()
+    call = endpoint.calls[0]
+    assert (call.json["id"], call.json["device"], call.json["token"]) == (pushed.json()["id"], "d-1", "t-1")
+    at_s, _, digest = call.headers["taco-signature"].removeprefix("t=").partition(",v1=")
+    signed = hmac.new(made["secret"].encode(), f"{at_s}.".encode() + call.body, hashlib.sha256)
+    assert digest == signed.hexdigest()
+    assert (await run_taco("app", "webhook", "demo", "--remove", *at)).json()["url"] is None
+    for wrong in (("--new-secret",), ("nowhere",), ("--remove", "http://x")):
+        assert (await run_taco("app", "webhook", "demo", *wrong, *at)).status == 2
 
 
 async def test_trouble_is_one_sentence_and_a_status(start: Start, tmp_path: Path) -> None:
