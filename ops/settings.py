@@ -1,6 +1,7 @@
 """Every section of a configuration file, and the settings that `taco up` starts its programs with."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,23 @@ def load_all(data: Path, file: Path | None, env: Mapping[str, str], overrides: O
     )
 
 
+def with_source(sentence: str, file: Path | None, env: Mapping[str, str]) -> str:
+    """A complaint that was made after the settings were read (`[section] key: …`), and where the value that it names was set."""
+    complaint = _COMPLAINT.match(sentence)
+    if complaint is None:
+        return sentence
+    section, keys = complaint["section"], _WORD.findall(complaint["keys"])
+    variables = [f"TACO_{section}_{key}".upper() for key in keys]
+    if set_there := [variable for variable in variables if variable in env]:
+        return f"environment: {set_there[0]}: {sentence}"
+    file = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    if file is not None and section in read_file(file):
+        return f"{file}: {sentence}"
+    return sentence
+
+
+_COMPLAINT = re.compile(r"\[(?P<section>\w+)\] (?P<keys>[^:]+): ")
+_WORD = re.compile(r"\w+")
 _OF_COMMANDS = {"TACO_API", "TACO_KEY", "TACO_DATA", "TACO_APP", "TACO_DEVICE_SECRET", "TACO_GATEWAY", "TACO_TOKEN"}
 
 

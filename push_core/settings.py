@@ -104,7 +104,7 @@ def load(
             continue
         key = variable.removeprefix(prefix).lower()
         if key not in fields:
-            raise ConfigError(f"environment: {variable} is not a setting{_nearest(key, fields)}")
+            raise ConfigError(f"environment: {variable} is not a setting{_nearest(key, fields, prefix)}")
         values[key] = _checked(
             _parse(text, hints[key], fields[key], variable), hints[key], fields[key], f"environment: {variable}"
         )
@@ -229,6 +229,7 @@ def _type_name(hint: Any) -> str:
     return f"{name} or nothing" if optional else name
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """`prefix`: that of environment variables, which are spelled in capitals."""
     match = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {match[0]}?" if match else ""
+    return f"; did you mean {prefix + match[0].upper() if prefix else match[0]}?" if match else ""

@@ -19,7 +19,7 @@ class HeartbeatPolicy:
 
     def __post_init__(self) -> None:
         if not 0 < self.min_s <= self.default_s <= self.max_s:
-            raise ValueError(f"heartbeat: {self.min_s} ≤ {self.default_s} ≤ {self.max_s} does not hold")
+            raise ValueError(f"heartbeat: min {self.min_s} ≤ default {self.default_s} ≤ max {self.max_s} does not hold")
         if self.grace < 1 or self.burst < 1:
             raise ValueError("heartbeat: grace and burst are at least 1")
 

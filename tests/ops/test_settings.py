@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.settings import Overrides, load_all
+from ops.settings import Overrides, load_all, with_source
 from push_core.errors import ConfigError
 
 
@@ -46,7 +46,7 @@ def test_variables_of_commands_are_no_settings_and_unknown_ones_are_refused() ->
     load_all(Path("d"), None, {"TACO_API": "http://x", "TACO_KEY": "k", "TACO_DATA": "d", "PATH": "x"}, Overrides())
     with pytest.raises(ConfigError, match="TACO_APY_PORT is not a setting"):
         load_all(Path("d"), None, {"TACO_APY_PORT": "1"}, Overrides())
-    with pytest.raises(ConfigError, match=re.escape("TACO_API_PROT is not a setting; did you mean port?")):
+    with pytest.raises(ConfigError, match=re.escape("TACO_API_PROT is not a setting; did you mean TACO_API_PORT?")):
         load_all(Path("d"), None, {"TACO_API_PROT": "1"}, Overrides())
 
 
@@ -54,3 +54,19 @@ def test_the_cluster_key_stays_out_of_reprs() -> None:
     settings = load_all(Path("d"), None, {}, Overrides()).with_cluster_key("do-not-print")
     assert settings.stores.cluster_key == "do-not-print"
     assert "do-not-print" not in repr(settings)
+
+
+def test_a_complaint_made_at_the_start_says_where_the_value_was_set(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("[dispatcher]\nroles = ['x']\n")
+    sentence = "[dispatcher] roles: 'x' is not a role"
+    assert with_source(sentence, file, {}) == f"{file}: {sentence}"
+    variable = "TACO_DISPATCHER_ROLES"
+    assert with_source(sentence, file, {variable: "x"}) == f"environment: {variable}: {sentence}"
+    assert with_source("[api] port: 80 is taken", file, {}) == "[api] port: 80 is taken"
+    assert with_source("the folder is in use", file, {}) == "the folder is in use"
+
+
+def test_what_taco_toml_says_is_named_without_an_option() -> None:
+    Path("taco.toml").write_text("[gateway]\nheartbeat_min_s = 700\n")
+    assert with_source("[gateway] heartbeat: no", None, {}) == "taco.toml: [gateway] heartbeat: no"

@@ -158,7 +158,7 @@ def test_a_wrong_line_is_named_by_file_section_key_and_reason(tmp_path: Path, li
         ("TRACE", "maybe", "TACO_GATEWAY_TRACE must be true or false, got 'maybe'"),
         ("LEVEL", "loud", "TACO_GATEWAY_LEVEL must be one of debug, info, warning, got 'loud'"),
         ("ZONES", "east", "TACO_GATEWAY_ZONES must look like name=a,b;name=c"),
-        ("PROT", "1", "TACO_GATEWAY_PROT is not a setting; did you mean port?"),
+        ("PROT", "1", "TACO_GATEWAY_PROT is not a setting; did you mean TACO_GATEWAY_PORT?"),
     ],
 )
 def test_a_wrong_variable_is_named_with_its_reason(variable: str, text: str, reason: str) -> None:
