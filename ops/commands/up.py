@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,12 +55,13 @@ def up(
     from ops import logs
     from ops.data_folder import DataFolder
     from ops.local import run
-    from ops.settings import Overrides, load_all
+    from ops.settings import Overrides, load_all, with_source
     from push_core.errors import ConfigError, TacoError
 
     if grpc_port is None and api_port == 0:
         grpc_port = 0  # who asks for a free port runs several side by side
     logs.configure(as_json=as_json or not sys.stderr.isatty())
+    os.umask(0o077)  # the stores hold device secrets and what is in messages: nobody else's to read
     try:
         settings = load_all(data, config, os.environ, Overrides(host, api_port, gateway_port, grpc_port))
         with DataFolder(data) as folder:
@@ -67,7 +69,7 @@ def up(
                 settings = settings.with_cluster_key(folder.cluster_key())
             status = run(folder, settings, lambda addresses: _announce(addresses, data, as_json=as_json))
     except ConfigError as error:
-        fail(str(error), Exit.USAGE)
+        fail(with_source(str(error), config, os.environ), Exit.USAGE)
     except TacoError as error:
         fail(error.message)
     raise typer.Exit(status)
@@ -99,10 +101,23 @@ Open the page, and push to the device that it is:
 
 Or be a device in another terminal:
 
-  taco listen phone-1{folder}
+  {program()} listen phone-1{folder}
 """,
         flush=True,
     )
+
+
+def program() -> str:
+    """How to start this very `taco` from here: `make run` does not put it on the PATH."""
+    import shutil
+
+    on_path = shutil.which("taco")
+    this = Path(sys.argv[0])
+    if this.name != "taco" or not this.exists() or (on_path and Path(on_path).resolve() == this.resolve()):
+        return "taco"
+    with suppress(ValueError):
+        this = this.absolute().relative_to(Path.cwd())
+    return shlex.quote(str(this))
 
 
 def curl_line(api: str, key: str, device: str) -> str:

@@ -165,7 +165,7 @@ async def test_for_people_it_prints_a_curl_line_that_works(tmp_path: Path) -> No
     assert process.stdout is not None
     try:
         text = ""
-        while "taco listen" not in text:
+        while " listen phone-1" not in text:
             line = await process.stdout.readline()
             assert line, text
             text += line.decode()
@@ -177,6 +177,14 @@ async def test_for_people_it_prints_a_curl_line_that_works(tmp_path: Path) -> No
     finally:
         process.terminate()
         assert await process.wait() == 0
+
+
+async def test_what_it_keeps_is_for_its_user_alone(start: Start) -> None:
+    """The stores hold device secrets, and what is in messages."""
+    taco = await start()
+    assert {path.name: path.stat().st_mode & 0o077 for path in (taco.data, *taco.data.iterdir())} == dict.fromkeys(
+        ("data", *(path.name for path in taco.data.iterdir())), 0
+    )
 
 
 def _human_command(tmp_path: Path) -> list[str]:
