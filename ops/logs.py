@@ -22,7 +22,8 @@ def configure(*, as_json: bool, level: int = logging.INFO, stream: TextIO | None
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # For people the time on their wall; for machines the instant.
+        structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
         mask_secrets,
     ]
     # Neither kind of traceback shows local variables: they hold secrets and payloads.

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -63,3 +64,13 @@ def test_libraries_chatter_is_left_out() -> None:
     logs.configure(as_json=True, stream=out)
     logging.getLogger("library").info("I did something")
     assert out.getvalue() == ""
+
+
+def test_people_read_the_time_on_their_wall_and_machines_the_instant() -> None:
+    for_people, for_machines = io.StringIO(), io.StringIO()
+    logs.configure(as_json=False, stream=for_people)
+    structlog.get_logger("a").info("started")
+    logs.configure(as_json=True, stream=for_machines)
+    structlog.get_logger("b").info("started")
+    assert re.match(r"\d\d:\d\d:\d\d \[", for_people.getvalue())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", str(lines_of(for_machines)[0]["timestamp"]))
