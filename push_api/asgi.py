@@ -247,7 +247,7 @@ class HttpDoor:
 
 
 def not_found(path: str) -> UserError:
-    return UserError(f"there is nothing at {path[:200]}", code="not_found")
+    return UserError(f"there is nothing at {path[:200]}; /openapi.json lists what there is", code="not_found")
 
 
 def _device(call: Call) -> str:

@@ -23,6 +23,8 @@ _AT = re.compile(r"^(?P<what>.*) - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`$", 
 _UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(.*)`$", re.DOTALL)
 _TOO_MANY = re.compile(r"^Expected `(?:array|object)` of length <= (\d+)$")
+_QUOTED = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
+_JSON_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _INDEX = re.compile(r"\[\d+\]")
 _MAX_SHOWN = 100  # characters of a caller's own text in an error
 
@@ -98,6 +100,8 @@ def refusal(error: msgspec.ValidationError, model: Any, prefix: str = "") -> Use
     text = str(error)
     match = _AT.match(text)
     what, path = (match["what"], match["path"]) if match else (text, "")
+    if what.startswith("Expected "):
+        what = _QUOTED.sub(_in_json, what)
     path = path.removeprefix(".").split("[...]")[0]  # below a mapping msgspec names no key: the mapping is named
     at = join(prefix, path)
     if unknown := _UNKNOWN.match(what):
@@ -114,6 +118,11 @@ def refusal(error: msgspec.ValidationError, model: Any, prefix: str = "") -> Use
     if what.startswith("Invalid enum value"):
         what = f"{what[:_MAX_SHOWN]}; it is one of {', '.join(_choices_at(model, path))}"
     return UserError(f"{at or 'the body'}: {what}", code="invalid", field=at or None)
+
+
+def _in_json(quoted: re.Match[str]) -> str:
+    """Python's names of types become JSON's: callers write in any language."""
+    return f"`{' | '.join(_JSON_TYPES.get(word, word) for word in quoted[1].split(' | '))}`"
 
 
 def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes, model: Any) -> T:

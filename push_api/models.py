@@ -98,7 +98,10 @@ class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     ] = None
     vendor: Annotated[
         dict[Channel, dict[str, Any]] | None,
-        Meta(description=f"Overrides by vendor channel, at most {MAX_VENDOR} bytes encoded as JSON."),
+        Meta(
+            description=f"By the name of the vendor channel, fields for it alone, at most {MAX_VENDOR} bytes encoded as JSON; `webhook` gets "
+            "them as `overrides`."
+        ),
     ] = None
     idempotency_key: Annotated[
         Name | None,
@@ -140,7 +143,11 @@ class Registration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             Meta(max_length=MAX_TOKENS),
         ]
         | None,
-        Meta(description="By vendor channel.", examples=[{"apns": "740f4707bebcf74f9b7c25d4"}]),
+        Meta(
+            description="By the name of the vendor channel, the device's token there; `webhook`: any text, it is handed to the endpoint. "
+            "Tokens for channels that this server doesn't offer are kept and not used.",
+            examples=[{"webhook": "user-7-ios"}],
+        ),
     ] = None
     locale: Annotated[Label | None, Meta(examples=["de-AT"])] = None
     time_zone: Annotated[Label | None, Meta(examples=["Europe/Vienna"])] = None

@@ -11,6 +11,8 @@ import msgspec
 from push_api import models
 from push_api.operations import OPERATIONS, Operation
 from push_core.errors import CODES
+from push_core.lifecycle import State
+from push_core.models import Channels, Kind, Priority
 
 _REF = "#/components/schemas/{name}"
 _ALWAYS = ("bad_request", "internal", "overloaded")
@@ -45,13 +47,20 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
             "alias": "user-7",
             "tags": ["city-021"],
             "platform": "ios",
-            "vendor_tokens": {"apns": "740f4707bebcf74f9b7c25d4"},
+            "vendor_tokens": {"webhook": "user-7-ios"},
             "locale": "de-AT",
             "time_zone": "Europe/Vienna",
             "app_version": "4.2.0",
         }
     },
 }
+
+
+_STATES = (
+    "Open: `accepted` (on disk), `sending` (written to the device, not acknowledged yet), `waiting` (for the device, see `reason`), `vendor` (a "
+    "vendor has it). Arrived: `delivered` (the application has handled it), `displayed`, `clicked`. Ended without that: `expired`, `recalled`, "
+    "`undeliverable` (see `reason`). A state never goes back from arrived or ended."
+)
 
 
 def document(version: str) -> dict[str, Any]:
@@ -204,3 +213,11 @@ def _sharpen(schemas: dict[str, Any]) -> None:
     }
     schemas["Result"]["oneOf"] = [{"required": ["id"]}, {"required": ["error"]}]
     schemas["Problem"]["properties"]["code"]["enum"] = list(CODES)
+    for name, members in (("State", State), ("Kind", Kind), ("Priority", Priority), ("Channels", Channels)):
+        schemas[name]["enum"] = [
+            member.value for member in members
+        ]  # in their own order: the life of a message, the urgent first
+    schemas["State"]["description"] = _STATES
+    for schema in schemas.values():
+        if "description" in schema:
+            schema["description"] = " ".join(schema["description"].split())  # a docstring's lines are not the reader's

@@ -37,6 +37,12 @@ def test_a_plain_object_is_refused_like_its_json() -> None:
         assert (wrong, plain) == (wrong, as_json)
 
 
+def test_types_have_the_names_that_json_has_for_them() -> None:
+    assert refused(json.dumps(good(title=5)).encode()).message == "title: Expected `string | null`, got `integer`"
+    assert refused(json.dumps(good(ttl=1.5)).encode()).message == "ttl: Expected `integer | null`, got `number`"
+    assert refused(json.dumps(good(int=1)).encode()).field == "int"
+
+
 def test_a_batch_keeps_its_order_with_errors_in_their_places() -> None:
     first, second, third = decode_batch(json.dumps({"messages": [good(), good(ttl="x"), good(body="y")]}).encode())
     assert isinstance(first, Message)

@@ -10,6 +10,7 @@ from push_api.openapi import document
 from push_api.operations import OPERATIONS
 from push_api.validation import draft_of
 from push_core.errors import UserError
+from push_core.lifecycle import State
 from tests.push_api.refusals import REFUSED, REFUSED_JSON, good
 
 DOCUMENT: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document("1.0")))
@@ -35,6 +36,14 @@ def test_every_operation_is_in_it() -> None:
 def test_its_schemas_are_schemas() -> None:
     for name in DOCUMENT["components"]["schemas"]:
         jsonschema_rs.validator_for(schema(name))
+
+
+def test_words_stand_in_their_own_order_and_descriptions_are_one_paragraph() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert schemas["Priority"]["enum"] == ["urgent", "high", "normal", "low"]
+    assert schemas["State"]["enum"] == [state.value for state in State]
+    assert all(f"`{state}`" in schemas["State"]["description"] for state in State)
+    assert not [name for name, described in schemas.items() if "\n" in described.get("description", "")]
 
 
 def test_its_examples_are_valid_and_accepted() -> None:
