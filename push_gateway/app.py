@@ -4,6 +4,8 @@ Composition only. The adapters in `ports` are shared with other programs of the 
 """
 
 import asyncio
+import errno
+import os
 import random
 import secrets
 from collections.abc import Awaitable
@@ -183,9 +185,14 @@ class Gateway:
                 reuse_port=settings.reuse_port or None,
             )
         except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ConfigError(
+                    f"[gateway] port: {settings.port} on {settings.host} is taken by another program; stop it or choose another port "
+                    "(0 picks a free one)"
+                ) from None
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
             raise ConfigError(
-                f"the gateway can't listen on {settings.host}:{settings.port} ({error.strerror or error}); "
-                "choose another port with [gateway] port or --gateway-port"
+                f"[gateway] host and port: can't listen on {settings.host}:{settings.port} ({why or error})"
             ) from None
         host, port = self._server.sockets[0].getsockname()[:2]
         self._url = f"ws://{f'[{host}]' if ':' in host else host}:{port}{handshake.PATH}"

@@ -30,7 +30,7 @@ async def test_it_is_ready_between_start_and_stop(site: Site) -> None:
 async def test_a_port_that_is_taken_is_a_sentence(site: Site) -> None:
     node = await site.node()
     port = int(node.url.rpartition(":")[2].partition("/")[0])
-    with pytest.raises(ConfigError, match=rf"can't listen on 127\.0\.0\.1:{port}"):
+    with pytest.raises(ConfigError, match=rf"\[gateway\] port: {port} on 127\.0\.0\.1 is taken"):
         await site.node(port=port)
     assert [record.address for record in await site.ports.presence.nodes()] == [node.gateway.address]
 
