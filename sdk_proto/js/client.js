@@ -139,7 +139,7 @@ export class Client {
     if (this.#dialling || this.#candidate !== null) return;
     const life = this.#life;
     this.#dialling = true;
-    if (this.#current === null) this.#show({ state: "connecting" });
+    if (this.#current === null && this.#status.state !== "connecting") this.#show({ state: "connecting" });
     let token;
     try {
       token = await this.#tokens.get();

@@ -188,7 +188,7 @@ class Client:
         self._dial_at = None
         if self._dialling is not None or self._candidate is not None or self._loop is None or self._stopping:
             return
-        if self._current is None:
+        if self._current is None and self._status.state != "connecting":
             self._show(replace(self._status, state="connecting", retry_s=None))
         self._dialling = self._loop.create_task(self._open(), name="taco-dial")
 

@@ -26,7 +26,7 @@ async def test_a_push_is_shown_then_acked(gateway: FakeGateway, subprotocol: str
         assert await session.acks.get() == (7, "received")
         assert app.shown_ids == [7]
         assert app.client.status.state == "online"
-    assert [status.state for status in app.statuses] == ["connecting", "connecting", "online", "offline"]
+    assert [status.state for status in app.statuses] == ["connecting", "online", "offline"]
 
 
 async def test_a_known_id_is_acked_again_and_not_shown(gateway: FakeGateway) -> None:
