@@ -162,6 +162,20 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
+class _LastWord:
+    """The transport of a request whose connection closes with its answer, as uvicorn's cycle uses it: closed only once the body has come,
+    since closing on unread bytes resets it, and the caller might never see the answer (RFC 9112 §9.6)."""
+
+    def __init__(self, protocol: "_BoundedHttp") -> None:
+        self._protocol = protocol
+
+    def write(self, data: bytes) -> None:
+        self._protocol.transport.write(data)
+
+    def close(self) -> None:
+        self._protocol.close_after_body()
+
+
 class _BoundedHttp(HttpToolsProtocol):
     """A connection that gets no more time and memory than the settings say.
 
@@ -184,6 +198,7 @@ class _BoundedHttp(HttpToolsProtocol):
         self._in_body = False
         self._waiting_for = ""
         self._done = False
+        self._closes = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -273,7 +288,8 @@ class _BoundedHttp(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False  # the request before it still gets its answer
             return
-        if self._in_head or not self._in_body:  # else what is broken is the rest of a request that has its answer
+        # Else what is broken is the rest of a request that has its answer, or comes after the last one.
+        if (self._in_head or not self._in_body) and not self._closes:
             self._answer_outside(UserError(msg, code="bad_request"))
         if self._timer is not None:
             self._timer.cancel()
@@ -302,11 +318,24 @@ class _BoundedHttp(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_headers_complete()
             self._in_head = False
+            if not self.cycle.keep_alive:
+                self.cycle.transport = _LastWord(self)  # type: ignore[assignment]  # all that a cycle needs
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
             super().on_message_complete()
             self._in_body = False
+            if self._closes:
+                self.transport.close()
+
+    def close_after_body(self) -> None:
+        """The last answer is written. The rest of its request is read and dropped, within the time for that (`_watch`)."""
+        if not self._in_body:
+            self.transport.close()
+            return
+        self._closes = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

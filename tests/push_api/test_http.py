@@ -219,6 +219,19 @@ async def test_a_chunked_body_above_the_limit_gets_413_while_it_comes(wire: Wire
     assert (await wire.answer())[0] == 413
 
 
+async def test_a_client_that_asks_for_the_end_of_the_connection_sees_the_413_too(
+    wire: Wire, settings: ApiSettings
+) -> None:
+    size = settings.max_body_bytes + 100_000
+    await wire.send(HEAD + b"connection: close\r\ncontent-length: %d\r\n\r\n" % size)
+    status, headers, _ = await wire.answer()
+    assert (status, headers["connection"]) == (413, "close")
+    for _ in range(10):
+        await wire.send(b" " * (size // 10))  # a reset would be an error here, or in what follows
+    await wire.send(b" " * (size % 10) + b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")  # too late
+    assert await wire.closed() == b""
+
+
 async def test_a_polite_client_sees_the_413(http: httpx.AsyncClient, settings: ApiSettings) -> None:
     answer = await http.post("/v1/messages", content=b"x" * (settings.max_body_bytes + 1))
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
