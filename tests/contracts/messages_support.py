@@ -11,7 +11,7 @@ from push_core.ids import make_id
 from push_core.lifecycle import Reason, State
 from push_core.messages.port import Applied, Change, Commit, InboxAsk, InboxRow, Messages, MessageView, NewMessage
 from push_core.messages.sql import SqlMessages
-from push_core.models import Channels, Kind, Priority
+from tests.support.envelopes import sample
 
 NOW = 1_790_000_000_000
 HOUR = 3_600_000
@@ -25,24 +25,7 @@ def message_id(n: int, at: int = NOW) -> int:
 
 def envelope(n: int, *devices: str, app: str = APP, at: int = NOW, **fields: Any) -> Envelope:
     """The n-th message: a higher n has a higher id."""
-    known: dict[str, Any] = {
-        "id": message_id(n, at),
-        "app": app,
-        "devices": list(devices),
-        "alias": None,
-        "push": f'{{"id":"{n}"}}'.encode(),
-        "kind": Kind.NOTIFICATION,
-        "priority": Priority.NORMAL,
-        "channels": Channels.AUTO,
-        "collapse": None,
-        "sent": at,
-        "expires": at + HOUR,
-        "ack_timeout_ms": 10_000,
-        "live_only": False,
-        "vendor": None,
-        "traceparent": "",
-    }
-    return Envelope(**{**known, **fields})
+    return sample(message_id(n, at), *devices, app=app, sent=at, **{"push": f'{{"id":"{n}"}}'.encode(), **fields})
 
 
 def new(n: int, *devices: str, key: str | None = None, digest: bytes = b"meaning", **fields: Any) -> NewMessage:

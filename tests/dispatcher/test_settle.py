@@ -4,11 +4,11 @@ import pytest
 
 from dispatcher.delivery import Delivery
 from dispatcher.settle import Settlement, Then, decide
-from push_core.envelope import Envelope
 from push_core.lifecycle import Reason, State
 from push_core.messages.port import Task
-from push_core.models import Channels, Kind, Priority
+from push_core.models import Channels
 from push_core.rpc.port import Taking
+from tests.support.envelopes import sample
 
 AUTO, LONG = Channels.AUTO, Channels.LONG
 NOW = 1_790_000_000_000
@@ -102,21 +102,5 @@ def test_vendor_only_without_a_vendor_is_undeliverable(blocked: bool, reason: Re
 
 
 def delivery(*, again: bool = False) -> Delivery:
-    envelope = Envelope(
-        id=1,
-        app="courier",
-        devices=["d-1"],
-        alias=None,
-        push=b"{}",
-        kind=Kind.NOTIFICATION,
-        priority=Priority.HIGH,
-        channels=Channels.AUTO,
-        collapse=None,
-        sent=NOW,
-        expires=NOW + 60_000,
-        ack_timeout_ms=10_000,
-        live_only=False,
-        vendor=None,
-        traceparent="",
-    )
+    envelope = sample(1, "d-1", app="courier", sent=NOW, expires=NOW + 60_000, push=b"{}")
     return Delivery(envelope, "d-1", again)

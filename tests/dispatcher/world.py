@@ -23,7 +23,7 @@ from push_core.lifecycle import State
 from push_core.messages.port import Commit, InboxAsk, InboxRow, Messages, NewMessage, Standing
 from push_core.messages.sql import SqlMessages
 from push_core.metrics.memory import MemoryMetrics
-from push_core.models import App, Channels, Device, Kind, Priority
+from push_core.models import App, Device
 from push_core.presence.memory import MemoryPresence
 from push_core.presence.port import Presence
 from push_core.queues.memory import MemoryQueues
@@ -33,6 +33,7 @@ from push_core.rpc.port import Receipt, ReceiptKind
 from push_core.tasks import Crew
 from push_core.trail.memory import MemoryTrail
 from tests.dispatcher.fake_node import FakeNode
+from tests.support.envelopes import sample
 from tests.support.hand_clock import HandClock
 
 APP = "courier"
@@ -146,24 +147,14 @@ class World:
 
     def envelope(self, *devices: str, **fields: Any) -> Envelope:
         n = next(self.numbers)
-        known: dict[str, Any] = {
-            "id": make_id(self.now, n // 128 % 256, 3, n % 128),
+        usual = {
             "app": APP,
-            "devices": list(devices),
-            "alias": None,
-            "push": f'{{"id":"{n}"}}'.encode(),
-            "kind": Kind.NOTIFICATION,
-            "priority": Priority.NORMAL,
-            "channels": Channels.AUTO,
-            "collapse": None,
             "sent": self.now,
-            "expires": self.now + HOUR,
-            "ack_timeout_ms": 10_000,
-            "live_only": False,
-            "vendor": None,
+            "push": f'{{"id":"{n}"}}'.encode(),
             "traceparent": f"00-{n:032x}-{n:016x}-01",
         }
-        return Envelope(**{**known, **fields})
+        message_id = make_id(self.now, n // 128 % 256, 3, n % 128)
+        return sample(message_id, *devices, **{**usual, **fields})
 
     async def commit(self, *envelopes: Envelope) -> None:
         done = await self.true_messages.commit([NewMessage(envelope=envelope) for envelope in envelopes], now=self.now)

@@ -10,30 +10,14 @@ from push_core.envelope import MAX_BATCH, MAX_BATCH_BYTES, Envelope, decode_batc
 from push_core.messages.port import Task
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.memory import MemoryMetrics
-from push_core.models import Channels, Kind, Priority
+from push_core.models import Priority
 from push_core.queues.port import Published
 from tests.push_api.fakes import FakeMessages, FakeQueues, away
+from tests.support.envelopes import sample
 
 
 def envelope(number: int, *, priority: Priority = Priority.NORMAL, queue: str = "shared", size: int = 100) -> Envelope:
-    return Envelope(
-        id=number,
-        app="demo",
-        devices=["phone-1"],
-        alias=None,
-        push=b"x" * size,
-        kind=Kind.NOTIFICATION,
-        priority=priority,
-        channels=Channels.AUTO,
-        collapse=None,
-        sent=0,
-        expires=1,
-        ack_timeout_ms=10_000,
-        live_only=False,
-        vendor=None,
-        traceparent="",
-        queue_class=queue,
-    )
+    return sample(number, "phone-1", app="demo", sent=0, push=b"x" * size, priority=priority, queue_class=queue)
 
 
 class Setup:

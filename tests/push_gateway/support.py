@@ -15,18 +15,18 @@ from websockets.typing import Subprotocol
 
 from push_core.adapters import Ports, StoreSettings, open_ports
 from push_core.clock import Clock
-from push_core.envelope import Envelope
 from push_core.errors import Unavailable
 from push_core.ids import make_id
 from push_core.lifecycle import State
 from push_core.messages.port import Change, InboxRow, NewMessage
-from push_core.models import App, Channels, Kind, Priority
+from push_core.models import App, Priority
 from push_core.rpc.port import Deliver, Listener, Offer, Receipt, ReceiptKind, Taking
 from push_gateway.app import Gateway
 from push_gateway.settings import GatewaySettings
 from sdk_proto.wire import frames as f
 from sdk_proto.wire.codec import Codec
 from sdk_proto.wire.subprotocols import JSON
+from tests.support.envelopes import sample
 
 APP = "courier"
 SECRET = "device-secret"
@@ -206,28 +206,12 @@ class Node:
         """A message that waits in the device's inbox."""
         now = Clock().wall_ms()
         message_id = new_id()
-        envelope = Envelope(
-            id=message_id,
-            app=APP,
-            devices=[device],
-            alias=None,
-            push=push_json(message_id),
-            kind=Kind.NOTIFICATION,
-            priority=priority,
-            channels=Channels.AUTO,
-            collapse=None,
-            sent=now,
-            expires=now + 60_000,
-            ack_timeout_ms=10_000,
-            live_only=False,
-            vendor=None,
-            traceparent="",
-        )
+        envelope = sample(message_id, device, app=APP, sent=now, push=push_json(message_id), priority=priority)
         await self.ports.messages.commit([NewMessage(envelope=envelope)], now=now)
         row = InboxRow(
             id=message_id,
             priority=priority.order,
-            expires=now + 60_000,
+            expires=envelope.expires,
             push=envelope.push,
             ack_timeout_ms=10_000,
             again=again,
