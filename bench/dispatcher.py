@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bench.envelopes import envelope
 from bench.machine import print_header, print_json
 from dispatcher.parts import build
 from dispatcher.settings import DispatcherSettings
@@ -25,7 +26,7 @@ from push_core.ids import make_id
 from push_core.messages.port import Applied, Change, Messages, Outcome
 from push_core.messages.sql import SqlMessages
 from push_core.metrics.null import NullMetrics
-from push_core.models import Channels, Kind, Priority
+from push_core.models import Priority
 from push_core.presence.memory import MemoryPresence
 from push_core.presence.port import Node, Route
 from push_core.queues.memory import MemoryQueues
@@ -38,7 +39,6 @@ from push_core.trail.memory import MemoryTrail
 APP = "courier"
 DEVICES = 1_000
 NODES = 2
-PUSH = b'{"id":"7302","kind":"notification","title":"Order 42","body":"' + b"x" * 120 + b'","priority":"normal"}'
 METHOD = (
     "process CPU time over all messages, median of 5 rounds; presence, trail and RPC in the process, metrics off, {nodes} gateways that accept "
     "everything, {devices} devices, one device a message, 200-byte pushes; receipts into a store that takes everything"
@@ -136,23 +136,7 @@ class Bench:
 def envelopes(start: int, count: int) -> list[Envelope]:
     now = wall_ms() + 600_000  # young for as long as the bench runs, as most are when they are taken
     return [
-        Envelope(
-            id=make_id(now, n >> 7 & 255, 1, n & 127),
-            app=APP,
-            devices=[f"d-{n % DEVICES}"],
-            alias=None,
-            push=PUSH,
-            kind=Kind.NOTIFICATION,
-            priority=Priority.NORMAL,
-            channels=Channels.AUTO,
-            collapse=None,
-            sent=now,
-            expires=now + 3_600_000,
-            ack_timeout_ms=10_000,
-            live_only=False,
-            vendor=None,
-            traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        )
+        envelope(make_id(now, n >> 7 & 255, 1, n & 127), APP, f"d-{n % DEVICES}", now)
         for n in range(start, start + count)
     ]
 

@@ -18,16 +18,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.envelopes import envelope
+from dispatcher.delivery import inbox_row
 from push_core.clock import wall_ms
-from push_core.envelope import Envelope
 from push_core.ids import ISSUERS, SEQUENCES, SHARDS, make_id
 from push_core.lifecycle import Reason, State
-from push_core.messages.port import Change, InboxAsk, InboxRow, NewMessage
+from push_core.messages.port import Change, InboxAsk, NewMessage
 from push_core.messages.sql import SqlMessages
-from push_core.models import Channels, Kind, Priority
 
 APP = "bench"
-PUSH = b'{"id":"360428286771216512","kind":"notification","title":"Order 4711","body":"' + b"x" * 120 + b'"}'
 DEVICES = 1_000
 
 
@@ -45,27 +44,7 @@ class Ids:
 
 def messages(ids: Ids, n: int) -> list[NewMessage]:
     now = wall_ms()
-    return [NewMessage(envelope=_envelope(ids.next(), f"device-{i % DEVICES:06}", now)) for i in range(n)]
-
-
-def _envelope(message_id: int, device: str, now: int) -> Envelope:
-    return Envelope(
-        id=message_id,
-        app=APP,
-        devices=[device],
-        alias=None,
-        push=PUSH,
-        kind=Kind.NOTIFICATION,
-        priority=Priority.NORMAL,
-        channels=Channels.AUTO,
-        collapse=None,
-        sent=now,
-        expires=now + 86_400_000,
-        ack_timeout_ms=10_000,
-        live_only=False,
-        vendor=None,
-        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    )
+    return [NewMessage(envelope=envelope(ids.next(), APP, f"device-{i % DEVICES:06}", now)) for i in range(n)]
 
 
 def delivered(batch: Sequence[NewMessage]) -> list[Change]:
@@ -88,15 +67,6 @@ def stored(batch: Sequence[NewMessage]) -> list[Change]:
     changes = []
     for item in batch:
         envelope = item.envelope
-        row = InboxRow(
-            id=envelope.id,
-            priority=envelope.priority.order,
-            expires=envelope.expires,
-            push=envelope.push,
-            ack_timeout_ms=envelope.ack_timeout_ms,
-            again=False,
-            via_vendor=False,
-        )
         changes.append(
             Change(
                 id=envelope.id,
@@ -105,7 +75,7 @@ def stored(batch: Sequence[NewMessage]) -> list[Change]:
                 to=State.WAITING,
                 at=envelope.sent + 20,
                 reason=Reason.OFFLINE,
-                inbox=row,
+                inbox=inbox_row(envelope),
             )
         )
     return changes
