@@ -11,6 +11,7 @@ from dispatcher.fallback.port import Result, VendorOutcome
 from dispatcher.settings import DispatcherSettings
 from push_core.claims.port import Claim
 from push_core.envelope import vendor_queue_name
+from push_core.errors import Unavailable
 from push_core.lifecycle import State
 from push_core.metrics.catalogue import Metric
 from push_core.models import Channels
@@ -115,6 +116,27 @@ async def test_a_claim_that_is_done_writes_the_row_that_a_crash_left_out() -> No
     await world.handle_vendors()
     assert one.sent == []
     assert (await world.standing(envelope, "d-1")).vendor == "one"
+    await world.close()
+
+
+async def test_a_yes_that_could_not_be_written_down_is_not_asked_for_again() -> None:
+    one = Scripted("one")
+    world = await opened(one)
+    envelope = await world.push("d-1")
+    consumer = await world.queues.consume([Source(vendor_queue_name("one"))])
+    (worker,) = world.parts.workers
+    jobs = worker.decode((await consumer.take()).body)
+    await consumer.close()
+
+    async def down(*_: object, **__: object) -> None:
+        raise Unavailable("the store is down")
+
+    apply, world.ports.messages.apply = world.ports.messages.apply, down  # type: ignore[method-assign, assignment]
+    with pytest.raises(Unavailable):
+        await worker.handle(jobs, redelivered=False)
+    world.ports.messages.apply = apply  # type: ignore[method-assign]
+    await worker.handle(jobs, redelivered=True)
+    assert (len(one.sent), (await world.standing(envelope, "d-1")).vendor) == (1, "one")
     await world.close()
 
 

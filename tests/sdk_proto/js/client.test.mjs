@@ -47,9 +47,15 @@ describe("pushes", () => {
     const store = new MemoryStore();
     const order = [];
     const set = store.set.bind(store);
+    let write;
     store.set = (key, value) => {
-      if (key.startsWith("seen:")) order.push("stored");
-      set(key, value);
+      if (!key.startsWith("seen:")) return set(key, value);
+      return new Promise((resolve) => {
+        write = () => {
+          order.push("stored");
+          resolve(set(key, value));
+        };
+      });
     };
     let finish;
     const it = device({
@@ -67,6 +73,9 @@ describe("pushes", () => {
     await it.clock.advance(10_000);
     assert.deepEqual(it.socket.frames("ack"), []);
     finish();
+    await it.clock.advance(10_000);
+    assert.deepEqual(it.socket.frames("ack"), []);
+    write();
     await it.clock.advance(51);
     assert.deepEqual(order, ["handled", "stored"]);
     assert.deepEqual(it.socket.frames("ack"), [{ ids: ["7302000000000000001"], status: "received" }]);
