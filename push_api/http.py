@@ -172,6 +172,9 @@ class _LastWord:
     def write(self, data: bytes) -> None:
         self._protocol.transport.write(data)
 
+    def is_closing(self) -> bool:
+        return self._protocol.transport.is_closing()
+
     def close(self) -> None:
         self._protocol.close_after_body()
 

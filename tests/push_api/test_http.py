@@ -86,9 +86,12 @@ async def test_a_chunked_body_is_read(wire: Wire) -> None:
     assert (await wire.answer())[0] == 202
 
 
-async def test_expect_100_continue_is_answered(wire: Wire) -> None:
+@pytest.mark.parametrize("connection", [b"keep-alive", b"close"])
+async def test_expect_100_continue_is_answered(wire: Wire, connection: bytes) -> None:
     data = body()
-    await wire.send(HEAD + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(data))
+    await wire.send(
+        HEAD + b"connection: " + connection + b"\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(data)
+    )
     assert (await wire.answer())[0] == 100
     await wire.send(data)
     assert (await wire.answer())[0] == 202
