@@ -45,10 +45,11 @@ class Inbox(MessagesContract):
         assert await self.inbox_ids(store, "d") == []
 
     async def test_expired_rows_are_left_out(self, store: Messages) -> None:
-        (sent,) = await self.accept(store, new(1, "d"))
-        await self.apply(store, waits(sent, "d"))
-        assert await self.inbox_ids(store, "d", now=sent.expires - 1) == [sent.id]
-        assert await self.inbox_ids(store, "d", now=sent.expires) == []
+        first, second = await self.accept(store, new(1, "d", expires=NOW + 50), new(2, "d", expires=NOW + 60))
+        await self.apply(store, waits(first, "d"), waits(second, "d"))
+        assert await self.inbox_ids(store, "d", now=NOW + 49) == [first.id, second.id]
+        assert await self.inbox_ids(store, "d", now=NOW + 50) == [second.id]
+        assert await self.inbox_ids(store, "d", now=NOW + 60) == []
 
     async def test_a_row_that_is_there_is_kept_with_its_marks_raised(self, store: Messages) -> None:
         (sent,) = await self.accept(store, new(1, "d"))
