@@ -1,21 +1,13 @@
 """Runs the tests of the page's own scripts with node."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.javascript import node
+
 SCRIPTS = sorted((Path(__file__).parents[3] / "ops/demo/static").glob("*.js"))
-
-
-def node() -> str:
-    found = shutil.which("node")
-    if found is None and "CI" not in os.environ:
-        pytest.skip("node is not installed")
-    assert found is not None, "CI needs node"
-    return found
 
 
 def test_the_pure_parts_of_the_page_keep_their_promises() -> None:

@@ -1,22 +1,14 @@
 """Runs the JavaScript client's own tests, which `node --test` reads from this folder."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.javascript import node
+
 HERE = Path(__file__).parent
 TESTS = sorted(HERE.glob("*.test.mjs"))
-
-
-def node() -> str:
-    found = shutil.which("node")
-    if found is None and "CI" not in os.environ:
-        pytest.skip("node is not installed")
-    assert found is not None, "CI needs node"
-    return found
 
 
 def test_there_are_tests_to_run() -> None:
