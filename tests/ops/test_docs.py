@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import time
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -13,13 +14,14 @@ import msgspec
 import pytest
 import typer.main
 
+from dispatcher.fallback.webhook import WebhookBody, signature
 from ops.cli import cli
 from ops.commands.up import curl_line
 from ops.docs import FOLDER, comments_of, render, table
 from ops.settings import SECTIONS
 from push_api.decoding import decode, decode_message
-from push_api.models import Message, Registration
-from push_api.openapi import document
+from push_api.models import Registration
+from push_api.operations import match
 from push_api.validation import check_registration, draft_of
 from push_core.lifecycle import Reason
 from push_core.settings import check_sections, load
@@ -62,7 +64,7 @@ def fences(language: str) -> list[Any]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_fence_has_a_language_that_is_checked(page: Path) -> None:
     """Pictures have none."""
-    checked = {"", "sh", "python", "toml", "json", "json message", "json device", "mermaid"}
+    checked = {"", "sh", "python", "toml", "json", "json message", "json device", "json webhook", "mermaid"}
     assert {match[1] for match in FENCE.finditer(page.read_text())} <= checked
 
 
@@ -120,14 +122,14 @@ def check_taco(arguments: list[str]) -> None:
 
 
 def check_curl(arguments: list[str]) -> None:
-    """A request that the API's own description has, with a body that its models take."""
-    url = urlsplit(arguments[0])
-    headers = {value.split(":")[0] for flag, value in pairwise(arguments) if flag == "-H"}
-    body = next(value for flag, value in pairwise(arguments) if flag == "-d")
-    operation = document("1")["paths"][url.path]["post"]
-    assert operation
-    assert headers == {"Authorization", "Content-Type"}
-    msgspec.json.decode(body, type=Message)
+    """A request that the API has, with a key, and with a body if it takes one. What is answered: tests/e2e/test_examples.py."""
+    url = next(word for word in arguments if word.startswith("http"))
+    given = dict(pairwise(arguments))
+    found = match(given.get("-X", "POST" if "-d" in given else "GET"), urlsplit(url).path.encode())
+    assert found, f"{url}: not a path of the API"
+    operation, _ = found
+    assert any(word.startswith("Authorization: Bearer ") for word in arguments)
+    assert ("-d" in given) == (operation.request is not None)
 
 
 def test_the_readme_shows_the_line_that_taco_up_prints() -> None:
@@ -167,3 +169,22 @@ def test_messages_shown_are_accepted(block: str) -> None:
 @pytest.mark.parametrize("block", fences("json device"))
 def test_registrations_shown_are_accepted(block: str) -> None:
     check_registration(decode(block.encode(), Registration))
+
+
+@pytest.mark.parametrize("block", fences("json webhook"))
+def test_what_an_endpoint_gets_is_shown_whole(block: str) -> None:
+    shown = json.loads(block)
+    assert set(shown) == {field.name for field in msgspec.structs.fields(WebhookBody)}
+    msgspec.json.decode(block, type=WebhookBody)
+
+
+def test_the_program_that_checks_a_webhook_believes_taco_and_nobody_else() -> None:
+    code = next(match[2] for match in FENCE.finditer((FOLDER / "vendors.md").read_text()) if match[1] == "python")
+    space: dict[str, Any] = {}
+    exec(compile(code, "vendors.md", "exec"), space)
+    is_from_taco, now = space["is_from_taco"], int(time.time())
+    header = signature("secret", b"{}", now)
+    assert is_from_taco("secret", header, b"{}")
+    assert not is_from_taco("other", header, b"{}")
+    assert not is_from_taco("secret", header, b"{ }")
+    assert not is_from_taco("secret", signature("secret", b"{}", now - 3_600), b"{}")
