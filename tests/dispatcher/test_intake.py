@@ -106,6 +106,25 @@ async def test_a_batch_that_fails_again_and_again_is_split_and_only_the_poison_i
     assert [msgspec.msgpack.decode(parked.body) for parked in running.queues.parked("q")] == [[13]]
 
 
+async def test_poison_is_parked_before_its_deliveries_are_ended() -> None:
+    """To end them first would remove the last trace of it, should the park be down."""
+    running = Running()
+    park, tried = running.queues.park, asyncio.Event()
+
+    async def down(*_: object) -> None:
+        tried.set()
+        raise Unavailable("the queue is down")
+
+    running.queues.park = down  # type: ignore[method-assign, assignment]
+    await running.put([13])
+    await tried.wait()
+    assert running.work.buried == []
+    running.queues.park = park  # type: ignore[method-assign]
+    await until(lambda: running.work.buried == [13])
+    assert len(running.queues.parked("q")) == 1
+    await running.stop()
+
+
 async def test_an_unreadable_item_is_parked_alone_and_at_once() -> None:
     running = Running()
     await running.put([1, "text", 2])
