@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -209,11 +210,15 @@ async def test_what_was_taken_is_done_even_if_its_caller_left_before_the_batch_b
 
 
 async def test_an_error_that_nobody_waits_for_any_more_makes_no_noise() -> None:
+    noise: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
     work = Work()
     batches = batcher(work)
     work.error = Unavailable("down")
     batches.submit(1)
     await batches.close()
+    gc.collect()
+    assert noise == []
 
 
 @pytest.mark.parametrize("answers", [[], [1, 2, 3], None], ids=["too few", "too many", "none"])

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -109,6 +110,8 @@ async def test_an_error_reaches_all_who_wait_and_is_not_remembered(store: Store)
 
 
 async def test_an_error_that_nobody_waits_for_any_more_makes_no_noise(store: Store) -> None:
+    noise: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
     cache = store.cache()
     store.error = Unavailable("down")
     store.open.clear()
@@ -119,6 +122,8 @@ async def test_an_error_that_nobody_waits_for_any_more_makes_no_noise(store: Sto
     store.open.set()
     await cache.close()
     assert len(cache) == 0
+    gc.collect()
+    assert noise == []
 
 
 async def test_an_expired_value_is_never_served_in_place_of_an_error(store: Store) -> None:
