@@ -210,8 +210,8 @@ async def test_what_was_taken_is_done_even_if_its_caller_left_before_the_batch_b
 
 
 async def test_an_error_that_nobody_waits_for_any_more_makes_no_noise() -> None:
-    noise: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
+    noise: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context["message"]))
     work = Work()
     batches = batcher(work)
     work.error = Unavailable("down")

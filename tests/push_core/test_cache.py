@@ -110,8 +110,8 @@ async def test_an_error_reaches_all_who_wait_and_is_not_remembered(store: Store)
 
 
 async def test_an_error_that_nobody_waits_for_any_more_makes_no_noise(store: Store) -> None:
-    noise: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
+    noise: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context["message"]))
     cache = store.cache()
     store.error = Unavailable("down")
     store.open.clear()
