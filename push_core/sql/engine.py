@@ -76,9 +76,10 @@ def make_engine(url: URL) -> Engine:
 
 def _make_private(path: Path) -> None:
     """A new file is its owner's alone: it holds devices' secrets and what people are told. SQLite gives its journals the same rights; a
-    file that is there keeps those that its owner gave it."""
-    with suppress(OSError):  # SQLite says what is wrong when it opens the file
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    file that is there keeps those that its owner gave it, and is not touched at all: to close a descriptor of it would drop the locks of
+    every connection that this process has to it (POSIX; sqlite.org/howtocorrupt.html 2.2)."""
+    with suppress(OSError):  # it is there; or SQLite says what is wrong when it opens the file
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
 
 def _set_up(connection: Any, _record: Any) -> None:

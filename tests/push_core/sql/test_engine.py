@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,3 +48,20 @@ def test_a_store_that_is_there_keeps_the_rights_that_its_owner_gave_it(tmp_path:
     write_to(engine)
     engine.dispose()
     assert rights(path) == 0o640
+
+
+def test_a_second_engine_of_a_store_leaves_the_first_ones_locks_alone(tmp_path: Path) -> None:
+    """Without its locks another process takes itself for the last one, and removes the log that we go on writing to."""
+    url = parse(f"sqlite:///{tmp_path}/store.sqlite")
+    first = make_engine(url)
+    write_to(first)
+    with first.connect() as ours:
+        ours.exec_driver_sql("SELECT * FROM secrets").fetchall()
+        ours.rollback()
+        second = make_engine(url)
+        script = f"import sqlite3; c = sqlite3.connect({str(tmp_path / 'store.sqlite')!r}); c.execute(\"INSERT INTO secrets VALUES ('x')\"); c.commit(); c.close()"
+        subprocess.run([sys.executable, "-c", script], check=True)
+        assert (tmp_path / "store.sqlite-wal").exists()
+        assert ours.exec_driver_sql("SELECT secret FROM secrets").fetchall() == [("x",)]
+    second.dispose()
+    first.dispose()
