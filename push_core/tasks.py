@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from push_core.backoff import Backoff
+from push_core.errors import Unavailable
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 
@@ -84,4 +85,8 @@ class Crew:
 
     def _failed(self, name: str, error: BaseException) -> None:
         self._metrics.count(Metric.TASK_ERRORS, task=f"{self._name}.{name}")
+        if isinstance(error, Unavailable):
+            # An outage of a neighbour is no fault of the code: the reason tells all, and it may come again and again.
+            log.warning("background task put off", task=f"{self._name}.{name}", reason=error.message)
+            return
         log.error("background task failed", task=f"{self._name}.{name}", exc_info=error)

@@ -2,8 +2,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+import structlog
 
 from push_core.backoff import Backoff
+from push_core.errors import DeadlineExceeded
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.memory import MemoryMetrics
 from push_core.tasks import Crew
@@ -84,6 +86,26 @@ async def test_failures_in_a_row_pause_longer_and_longer(
     await asyncio.wait_for(enough.wait(), 5)
     await crew.stop()
     assert ceilings[:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+
+
+async def test_an_outage_is_told_in_a_line_and_a_bug_with_its_traceback(crew: Crew, metrics: MemoryMetrics) -> None:
+    async def outage() -> None:
+        raise DeadlineExceeded("the store did not answer within 5 s")
+
+    async def bug() -> None:
+        raise ValueError("a bug")
+
+    with structlog.testing.capture_logs() as lines:
+        crew.start("relay", outage())
+        crew.start("sweep", bug())
+        assert await crew.finish(5)
+    by_task = {line["task"]: line for line in lines}
+    assert by_task["gateway.relay"]["log_level"] == "warning"
+    assert by_task["gateway.relay"]["reason"] == "the store did not answer within 5 s"
+    assert "exc_info" not in by_task["gateway.relay"]
+    assert by_task["gateway.sweep"]["log_level"] == "error"
+    assert isinstance(by_task["gateway.sweep"]["exc_info"], ValueError)
+    assert metrics.counted(Metric.TASK_ERRORS) == 2
 
 
 async def test_work_started_once_is_run_once_and_its_error_counted(crew: Crew, metrics: MemoryMetrics) -> None:
