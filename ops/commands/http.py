@@ -45,7 +45,8 @@ def call(
     try:
         refusal = answer.json()["error"]
         place = f" (field {refusal['field']})" if refusal.get("field") else ""
-        sentence = f"{answer.status_code} {refusal['code']}: {refusal['message']}{place}"
+        unknown = "; whether it was done is unknown" if answer.status_code >= 500 and method != "GET" else ""
+        sentence = f"{answer.status_code} {refusal['code']}: {refusal['message']}{place}{unknown}"
     except (ValueError, KeyError, TypeError):
         sentence = f"{server.api} answered {answer.status_code}; is this a push API?"
     raise CommandFailed(sentence)
