@@ -14,13 +14,18 @@ import msgspec
 from push_core.models import DeviceKey
 
 
+GATEWAY, RECEIPTS = "gateway", "receipts"  # roles of nodes
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """One life of a gateway process. `address` is where its internal RPC listens."""
+    """One life of a process that others call: a gateway, or a dispatcher that takes receipts. `address` is where its internal RPC
+    listens. Leasing is how gateways find the receipts services of their zone; only gateways have routes."""
 
     incarnation: str
     name: str
     address: str
     zone: str
+    role: str = GATEWAY
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
