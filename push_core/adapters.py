@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from push_core.claims.port import Claims
 from push_core.clock import Clock
@@ -62,16 +62,14 @@ class StoreSettings:
         return f"StoreSettings({shown})"
 
 
-@dataclass(slots=True)
-class Ports:
-    """The open adapters, shared by all programs of a process. `control` is started."""
+@dataclass(slots=True, kw_only=True)
+class GatewayPorts:
+    """The open adapters that a gateway needs, shared by all programs of a process. `control` is started."""
 
     messages: Messages
     devices: Devices
     control: "ControlWatch"
     presence: Presence
-    claims: Claims
-    queues: Queues
     trail: Trail
     metrics: Metrics
     rpc: Rpc
@@ -86,8 +84,36 @@ class Ports:
             stack.push_async_callback(self.control.control.close)
             stack.push_async_callback(self.control.stop)
             stack.push_async_callback(self.presence.close)
-            stack.push_async_callback(self.claims.close)
-            stack.push_async_callback(self.queues.close)
+
+
+@dataclass(slots=True, kw_only=True)
+class ApiPorts(GatewayPorts):
+    """What the push API needs: it publishes as well."""
+
+    queues: Queues
+
+    async def close(self) -> None:
+        await _both(self.queues.close(), GatewayPorts.close(self))
+
+
+@dataclass(slots=True, kw_only=True)
+class Ports(ApiPorts):
+    """All of them: what a dispatcher needs."""
+
+    claims: Claims
+
+    async def close(self) -> None:
+        await _both(self.claims.close(), ApiPorts.close(self))
+
+
+async def _both(first: Awaitable[None], then: Awaitable[None]) -> None:
+    try:
+        await first
+    finally:
+        await then
+
+
+Wanted = TypeVar("Wanted", bound=GatewayPorts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +226,18 @@ async def open_devices(dsn: str) -> Devices:
     return await DEVICES.pick(dsn, _With(StoreSettings(devices=dsn), Clock()))
 
 
-async def open_ports(settings: StoreSettings, *, clock: Clock, data: Path | None) -> Ports:
-    """Open every adapter; whatever was opened is closed again if one fails.
+@overload
+async def open_ports(settings: StoreSettings, *, clock: Clock, data: Path | None) -> Ports: ...
+
+
+@overload
+async def open_ports(settings: StoreSettings, *, clock: Clock, data: Path | None, only: type[Wanted]) -> Wanted: ...
+
+
+async def open_ports(
+    settings: StoreSettings, *, clock: Clock, data: Path | None, only: type[GatewayPorts] = Ports
+) -> GatewayPorts:
+    """Open every adapter that `only` has a field for; whatever was opened is closed again if one fails.
 
     `data` is the folder of control's copy on disk (made if missing); None: no copy. Raises ConfigError for a scheme that does
     not exist, naming those that do, and Unavailable when a store can't be opened.
@@ -209,28 +245,25 @@ async def open_ports(settings: StoreSettings, *, clock: Clock, data: Path | None
     from push_core.control.watch import ControlWatch
 
     given = _With(settings, clock)
+    wanted = {field.name for field in fields(only)}
+    ports: dict[str, Any] = {}
     async with AsyncExitStack() as opened:
-        metrics = await METRICS.pick(settings.metrics, given)
-        opened.push_async_callback(metrics.close)
-        given = _With(settings, clock, metrics)
-        trail = await TRAIL.pick(settings.trail, given)
-        opened.push_async_callback(trail.close)
-        queues = await QUEUES.pick(settings.queues, given)
-        opened.push_async_callback(queues.close)
-        presence = await PRESENCE.pick(settings.presence, given)
-        opened.push_async_callback(presence.close)
-        claims = await CLAIMS.pick(settings.claims, given)
-        opened.push_async_callback(claims.close)
-        rpc = await RPC.pick(settings.rpc, given)
-        messages = await MESSAGES.pick(settings.messages, given)
-        opened.push_async_callback(messages.close)
-        devices = await DEVICES.pick(settings.devices, given)
-        opened.push_async_callback(devices.close)
-        control = await CONTROL.pick(settings.devices, given)
-        opened.push_async_callback(control.close)
-        watch = ControlWatch(control, data / "control.json" if data is not None else None)
+
+        async def open_one(choice: "_Choice[Any]", dsn: str) -> Any:
+            adapter = await choice.pick(dsn, given)
+            opened.push_async_callback(adapter.close)
+            return adapter
+
+        ports["metrics"] = await open_one(METRICS, settings.metrics)
+        given = _With(settings, clock, ports["metrics"])
+        for choice in (TRAIL, QUEUES, PRESENCE, CLAIMS, MESSAGES, DEVICES):
+            if choice.port in wanted:
+                ports[choice.port] = await open_one(choice, getattr(settings, choice.port))
+        ports["rpc"] = await RPC.pick(settings.rpc, given)
+        control = await open_one(CONTROL, settings.devices)
+        watch = ports["control"] = ControlWatch(control, data / "control.json" if data is not None else None)
         opened.push_async_callback(watch.stop)
         await watch.start()
         opened.pop_all()  # all open: from here on the owner of the Ports closes them
-        return Ports(messages, devices, watch, presence, claims, queues, trail, metrics, rpc)
+        return only(**ports)
     raise AssertionError  # not reached: the stack swallows nothing
