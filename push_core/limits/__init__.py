@@ -1,0 +1,1 @@
+"""Token buckets that all processes share: how much an app, or an address, may ask for."""
