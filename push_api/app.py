@@ -24,7 +24,7 @@ from push_api.readiness import Readiness
 from push_api.service import PushService
 from push_api.settings import ApiSettings
 from push_api.tracking import Tracking
-from push_core.adapters import Ports
+from push_core.adapters import ApiPorts
 from push_core.clock import Clock
 from push_core.control.watch import ControlWatch
 from push_core.errors import Unavailable
@@ -38,7 +38,7 @@ class PushApi:
     """`extra_routes` are Starlette routes for paths that the contract doesn't have; they get no rights and no access to the service."""
 
     def __init__(
-        self, settings: ApiSettings, ports: Ports, clock: Clock | None = None, extra_routes: Routes = ()
+        self, settings: ApiSettings, ports: ApiPorts, clock: Clock | None = None, extra_routes: Routes = ()
     ) -> None:
         clock = clock or Clock()
         timeout_s = settings.store_timeout_s
@@ -105,6 +105,10 @@ class PushApi:
     def ready(self) -> bool:
         """Whether messages can be accepted, as far as is known without asking a store."""
         return self._readiness.serving and self._issuing.held
+
+    async def missing(self) -> list[str]:
+        """What /readyz says: why messages can't be accepted now, a line each; empty when they can."""
+        return await self._readiness.missing()
 
     @property
     def url(self) -> str:
