@@ -23,6 +23,7 @@ from push_core.control.watch import ControlWatch
 from push_core.devices.sql import SqlDevices
 from push_core.envelope import Envelope, encode_batch, queue_name
 from push_core.ids import make_id
+from push_core.limits.memory import MemoryLimits
 from push_core.messages.port import Applied, Change, Messages, Outcome
 from push_core.messages.sql import SqlMessages
 from push_core.metrics.null import NullMetrics
@@ -78,6 +79,7 @@ class Bench:
             control=ControlWatch(await SqlControl.open("sqlite://"), None),
             presence=presence,
             claims=MemoryClaims(),
+            limits=MemoryLimits(),
             queues=MemoryQueues(),
             trail=MemoryTrail(),
             metrics=NullMetrics(),

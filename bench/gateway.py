@@ -89,6 +89,7 @@ class Server:
             control=cast(ControlWatch, neighbours),
             presence=MemoryPresence(),
             claims=cast(Any, None),
+            limits=cast(Any, None),
             queues=cast(Any, None),
             trail=cast(Any, None),
             metrics=NullMetrics(),

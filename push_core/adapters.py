@@ -13,6 +13,7 @@ from push_core.claims.port import Claims
 from push_core.clock import Clock
 from push_core.devices.port import Devices
 from push_core.dsn import Dsn
+from push_core.limits.port import Limits
 from push_core.messages.port import Messages
 from push_core.metrics.port import Metrics
 from push_core.presence.port import Presence
@@ -38,6 +39,7 @@ class StoreSettings:
     devices: str = setting("sqlite:///data/devices.sqlite", "Apps, devices and control values: sqlite:///PATH.")
     presence: str = setting("memory://", "Routes of connected devices: memory:// (option size).")
     claims: str = setting("memory://", "Claims before vendor calls: memory:// (option size).")
+    limits: str = setting("memory://", "Token buckets of apps and addresses: memory:// (option size).")
     queues: str = setting("memory://", "Batches on their way: memory:// (options length, queue_bytes, parked).")
     trail: str = setting("memory://", "Searchable history of deliveries: memory:// (option size).")
     metrics: str = setting("null://", "Counters and timings: null://, memory:// (option size).")
@@ -70,6 +72,7 @@ class GatewayPorts:
     devices: Devices
     control: "ControlWatch"
     presence: Presence
+    limits: Limits
     trail: Trail
     metrics: Metrics
     rpc: Rpc
@@ -84,6 +87,7 @@ class GatewayPorts:
             stack.push_async_callback(self.control.control.close)
             stack.push_async_callback(self.control.stop)
             stack.push_async_callback(self.presence.close)
+            stack.push_async_callback(self.limits.close)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -167,6 +171,12 @@ async def _memory_claims(dsn: Dsn, given: _With) -> Claims:
     return MemoryClaims(**dsn.numbers("size"), monotonic=given.clock.monotonic)
 
 
+async def _memory_limits(dsn: Dsn, given: _With) -> Limits:
+    from push_core.limits.memory import MemoryLimits
+
+    return MemoryLimits(**dsn.numbers("size"), monotonic=given.clock.monotonic)
+
+
 async def _memory_queues(dsn: Dsn, given: _With) -> Queues:
     from push_core.queues.memory import MemoryQueues
 
@@ -215,6 +225,7 @@ DEVICES = _Choice[Devices]("devices", {"sqlite": _sql_devices})
 CONTROL = _Choice["Control"]("devices", {"sqlite": _sql_control})
 PRESENCE = _Choice[Presence]("presence", {"memory": _memory_presence})
 CLAIMS = _Choice[Claims]("claims", {"memory": _memory_claims})
+LIMITS = _Choice[Limits]("limits", {"memory": _memory_limits})
 QUEUES = _Choice[Queues]("queues", {"memory": _memory_queues})
 TRAIL = _Choice[Trail]("trail", {"memory": _memory_trail})
 METRICS = _Choice[Metrics]("metrics", {"null": _null_metrics, "memory": _memory_metrics})
@@ -256,7 +267,7 @@ async def open_ports(
 
         ports["metrics"] = await open_one(METRICS, settings.metrics)
         given = _With(settings, clock, ports["metrics"])
-        for choice in (TRAIL, QUEUES, PRESENCE, CLAIMS, MESSAGES, DEVICES):
+        for choice in (TRAIL, QUEUES, PRESENCE, CLAIMS, LIMITS, MESSAGES, DEVICES):
             if choice.port in wanted:
                 ports[choice.port] = await open_one(choice, getattr(settings, choice.port))
         ports["rpc"] = await RPC.pick(settings.rpc, given)

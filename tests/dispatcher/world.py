@@ -20,6 +20,7 @@ from push_core.envelope import Envelope, encode_batch, queue_name, vendor_queue_
 from push_core.errors import Unavailable
 from push_core.ids import make_id
 from push_core.lifecycle import State
+from push_core.limits.memory import MemoryLimits
 from push_core.messages.port import Commit, InboxAsk, InboxRow, Messages, NewMessage, Standing
 from push_core.messages.sql import SqlMessages
 from push_core.metrics.memory import MemoryMetrics
@@ -77,6 +78,7 @@ class World:
             control=ControlWatch(control, None),
             presence=MemoryPresence(monotonic=time.monotonic),
             claims=MemoryClaims(monotonic=time.monotonic),
+            limits=MemoryLimits(monotonic=time.monotonic),
             queues=queues,
             trail=trail,
             metrics=metrics,
