@@ -10,10 +10,12 @@ from dispatcher.fallback.channels import open_channels
 from dispatcher.fallback.port import Channel
 from dispatcher.health import HealthServer
 from dispatcher.parts import Parts, build
+from dispatcher.receipts_lease import ReceiptsLease
 from dispatcher.settings import ROLES, DispatcherSettings
 from push_core.adapters import Ports
 from push_core.clock import Clock
 from push_core.errors import ConfigError
+from push_core.neighbours import Neighbours
 from push_core.rpc.port import Listener, Peers
 from push_core.tasks import Crew
 
@@ -40,7 +42,14 @@ class Dispatcher:
         self._late = Crew("dispatcher.late", ports.metrics)
         self._peers: Peers | None = None
         self._listener: Listener | None = None
+        self._lease: ReceiptsLease | None = None
         self._health: HealthServer | None = None
+        self._neighbours = Neighbours(
+            _needed(settings.roles, ports),
+            self._clock.monotonic,
+            keep_s=settings.ready_cache_s,
+            timeout_s=settings.store_timeout_s / 2,
+        )
         self._parts: Parts | None = None
         self.ready = False
 
@@ -55,6 +64,15 @@ class Dispatcher:
     def address(self) -> str:
         """Where gateways report receipts; "" without that role. Known after start."""
         return self._listener.address if self._listener is not None else ""
+
+    async def missing(self) -> list[str]:
+        """Why batches and receipts can't be handled now, a line each; empty when they can. Asks the stores, unlike `ready`."""
+        if not self.ready:
+            return ["starting or stopping"]
+        missing = await self._neighbours.missing()
+        if self._lease is not None and not self._lease.held:
+            missing.append("the receipts service is not leased in presence")
+        return missing
 
     async def start(self) -> None:
         """Raises ConfigError with a sentence: an unknown role or channel, a port that is taken."""
@@ -79,6 +97,17 @@ class Dispatcher:
         if "receipts" in settings.roles:
             self._listener = self._ports.rpc.listen(receipts=parts.receipts, zone=settings.zone)
             await self._listener.start()
+            lease = self._lease = ReceiptsLease(
+                self._ports.presence,
+                name=settings.name,
+                address=self._listener.address,
+                zone=settings.zone,
+                ttl_s=settings.lease_ttl_s,
+                renew_s=settings.lease_renew_s,
+                timeout_s=settings.store_timeout_s,
+            )
+            await lease.renew()
+            self._loops.keep("lease", lease.keep)
         if settings.health_port:
             self._health = HealthServer(settings.host, settings.health_port, lambda: self.ready)
             await self._health.start()
@@ -104,6 +133,10 @@ class Dispatcher:
         self.ready = False
         until = time.monotonic() + grace_s
         await self._loops.stop()
+        if self._lease is not None:
+            await self._lease.release(
+                _left(until)
+            )  # first: gateways turn to others while what they have sent here is still taken
         parts = self._parts
         if parts is not None:
             stops = [parts.intake.stop(_left(until))]
@@ -120,6 +153,7 @@ class Dispatcher:
             await parts.routes.close()
         for channel in self._channels:
             await channel.close()
+        await self._neighbours.close()
         if self._health is not None:
             await self._health.stop()
         if self._peers is not None:
@@ -143,6 +177,16 @@ class Dispatcher:
             await asyncio.sleep(0 if more else every_s)
 
         self._loops.keep(name, loop)
+
+
+def _needed(roles: Sequence[str], ports: Ports) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What these roles can't work without, as /readyz asks it: receipts need no queue, vendors no presence."""
+    needed = {"the message store": ports.messages.ping}
+    if {"long", "vendor", "relay"} & set(roles):
+        needed["the queues"] = ports.queues.ping
+    if "long" in roles:
+        needed["presence"] = ports.presence.ping
+    return needed
 
 
 def _left(until: float) -> float:

@@ -12,12 +12,20 @@ ROLES = ("long", "vendor", "relay", "receipts")
 @dataclass(frozen=True, slots=True)
 class DispatcherSettings:
     zone: str = setting("default", "The zone whose receipts this dispatcher takes.")
+    name: str = setting("dispatcher-1", "Name of this process, as operators see it.")
     host: str = setting("127.0.0.1", "Address that the health port listens on.")
     health_port: int = setting(0, "Port for /healthz and /readyz; 0: none.", at_least=0, at_most=65535)
     roles: tuple[str, ...] = setting(
         ROLES,
         "What this process does: long (batches for connected devices), vendor (calls to vendors), relay (later work and "
         "what crashes left), receipts.",
+    )
+
+    store_timeout_s: float = setting(
+        5.0, "Time for a call to a store that no batch makes: leases, probes.", at_least=0.01
+    )
+    ready_cache_s: float = setting(
+        1.0, "How long an answer of the stores about /readyz (admin port) is good for.", at_least=0.0
     )
 
     # taking batches
@@ -67,6 +75,10 @@ class DispatcherSettings:
 
     # receipts
     receipts_batch: int = setting(64, "Reports of gateways handled together.", at_least=1)
+    lease_ttl_s: float = setting(
+        15.0, "Length of the lease in presence by which gateways find this receipts service.", at_least=0.1
+    )
+    lease_renew_s: float = setting(5.0, "How often that lease is renewed.", at_least=0.01)
     receipts_bound: int = setting(2_000, "Reports that may wait; beyond it gateways are told to try again.", at_least=1)
 
     # later work and the relay

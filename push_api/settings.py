@@ -11,6 +11,7 @@ SECTION = "api"
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
     zone: str = setting(DEFAULT_ZONE, "Zone of this process: new messages get ids of its shards.")
+    name: str = setting("api-1", "Name of this process, as operators see it.")
     host: str = setting("127.0.0.1", "Address to listen on, for HTTP and gRPC.")
     port: int = setting(8080, "Port for HTTP; 0 picks a free one.", at_least=0, at_most=65_535)
     grpc_port: int = setting(

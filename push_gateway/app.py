@@ -12,10 +12,11 @@ from collections.abc import Awaitable
 
 import structlog
 
-from push_core.adapters import Ports
+from push_core.adapters import GatewayPorts
 from push_core.clock import Clock
 from push_core.errors import ConfigError, Unavailable
 from push_core.metrics.catalogue import Metric
+from push_core.neighbours import Neighbours
 from push_core.presence.port import Node as NodeRecord
 from push_core.tasks import Crew
 from push_gateway import handshake
@@ -47,7 +48,7 @@ LEASE_SHARE, LISTENER_SHARE, RECEIPTS_SHARE = 0.2, 0.2, 0.4
 class Gateway:
     """One life of one node. `start` raises ConfigError with a sentence when the port is taken, Unavailable when presence can't be reached."""
 
-    def __init__(self, settings: GatewaySettings, ports: Ports, clock: Clock | None = None) -> None:
+    def __init__(self, settings: GatewaySettings, ports: GatewayPorts, clock: Clock | None = None) -> None:
         clock = clock or Clock()
         self._settings = settings
         self._clock = clock
@@ -85,6 +86,13 @@ class Gateway:
             registry=registry,
         )
         self._lease = Lease(ports.presence, ports.messages, self._context, self._crew)
+        # Without the message store devices are signed in and served all the same; without one of these nobody new can be.
+        self._neighbours = Neighbours(
+            {"presence": ports.presence.ping, "the device store": ports.devices.ping},
+            clock.monotonic,
+            keep_s=settings.ready_cache_s,
+            timeout_s=settings.store_timeout_s / 2,
+        )
         self._listener = ports.rpc.listen(node=Node(self._context), zone=settings.zone)
         self._server: asyncio.Server | None = None
         self._url = ""
@@ -107,6 +115,16 @@ class Gateway:
     def ready(self) -> bool:
         """Whether new devices should come here."""
         return self._context.ready
+
+    async def missing(self) -> list[str]:
+        """Why new devices can't sign in here now, a line each; empty when they can. Asks the stores, unlike `ready`."""
+        context = self._context
+        if context.stopping or not context.started:
+            return ["starting or stopping"]
+        missing = await self._neighbours.missing()
+        if not context.leased:
+            missing.append("this node's lease in presence is not held")
+        return missing
 
     @property
     def sessions(self) -> int:
@@ -158,6 +176,7 @@ class Gateway:
         await asyncio.sleep(0)  # aborted transports tell their protocols in the next turn
         await self._crew.stop()
         await _within(self._close_batches(), left(1.0))
+        await self._neighbours.close()
         await self._peers.close()
         context.counters.flush()
 

@@ -75,6 +75,9 @@ class GatewaySettings:
     drain_batch: int = setting(16, "Most inboxes read together.", at_least=1, at_most=1_000)
     drain_parallel: int = setting(4, "Inbox reads under way at a time.", at_least=1, at_most=64)
     store_timeout_s: float = setting(5.0, "Time for one call to a store.", at_least=0.01)
+    ready_cache_s: float = setting(
+        1.0, "How long an answer of the stores about /readyz (admin port) is good for.", at_least=0.0
+    )
     retry_min_s: float = setting(0.1, "First pause after a failed call to a neighbour, at most.", at_least=0.001)
     retry_max_s: float = setting(5.0, "Longest pause after failed calls to a neighbour.", at_least=0.001)
 
