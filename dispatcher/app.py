@@ -181,7 +181,7 @@ class Dispatcher:
 
 def _needed(roles: Sequence[str], ports: Ports) -> dict[str, Callable[[], Awaitable[None]]]:
     """What these roles can't work without, as /readyz asks it: receipts need no queue, vendors no presence."""
-    needed = {"the message store": ports.messages.ping}
+    needed: dict[str, Callable[[], Awaitable[None]]] = {"the message store": ports.messages.ping}
     if {"long", "vendor", "relay"} & set(roles):
         needed["the queues"] = ports.queues.ping
     if "long" in roles:
