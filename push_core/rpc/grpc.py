@@ -331,11 +331,13 @@ class GrpcPeers:
     async def poke(self, address: str, pokes: Sequence[Poke], *, timeout_s: float = DEADLINE_S) -> None:
         await self._peer(address).call(POKE, list(pokes), timeout_s, _traceparent())
 
-    async def report(self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float = DEADLINE_S) -> None:
-        async def one(address: str, left_s: float) -> None:
-            await self._peer(address).call(REPORT, list(receipts), left_s, _traceparent())
+    async def report(
+        self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float = DEADLINE_S
+    ) -> Sequence[int] | None:
+        async def one(address: str, left_s: float) -> Sequence[int] | None:
+            return await self._peer(address).call(REPORT, list(receipts), left_s, _traceparent())
 
-        await self._zone_caller.call(zone, timeout_s, one)
+        return await self._zone_caller.call(zone, timeout_s, one)
 
     async def forget(self, address: str) -> None:
         peer = self._peers.pop(address, None)

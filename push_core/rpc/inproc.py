@@ -91,11 +91,13 @@ class InprocPeers:
     async def poke(self, address: str, pokes: Sequence[Poke], *, timeout_s: float = DEADLINE_S) -> None:
         await self._call(address, timeout_s, lambda listener: _node(listener).poke(pokes))
 
-    async def report(self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float = DEADLINE_S) -> None:
-        async def one(address: str, left_s: float) -> None:
-            await self._call(address, left_s, lambda listener: _receipts(listener).report(receipts))
+    async def report(
+        self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float = DEADLINE_S
+    ) -> Sequence[int] | None:
+        async def one(address: str, left_s: float) -> Sequence[int] | None:
+            return await self._call(address, left_s, lambda listener: _receipts(listener).report(receipts))
 
-        await self._zone_caller.call(zone, timeout_s, one)
+        return await self._zone_caller.call(zone, timeout_s, one)
 
     async def forget(self, address: str) -> None:
         self._in_flight.pop(address, None)

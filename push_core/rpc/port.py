@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from push_core.rpc.zones import Zones
+
 DEADLINE_S = 5.0
 
 
@@ -114,8 +116,9 @@ class NodeService(Protocol):
 class ReceiptsService(Protocol):
     """Served by dispatchers."""
 
-    async def report(self, receipts: Sequence[Receipt]) -> None:
-        """Returns when all are in the store (or were found to change nothing); raises when they must be sent again."""
+    async def report(self, receipts: Sequence[Receipt]) -> Sequence[int] | None:
+        """Returns when all are in the store (or were found to change nothing), save those at the places that it returns: they belong to
+        another zone by the map that this one goes by, and nothing was done with them. Raises when all must be sent again."""
         ...
 
 
@@ -128,7 +131,11 @@ class Peers(Protocol):
 
     async def poke(self, address: str, pokes: Sequence[Poke], *, timeout_s: float = DEADLINE_S) -> None: ...
 
-    async def report(self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float = DEADLINE_S) -> None: ...
+    async def report(
+        self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float = DEADLINE_S
+    ) -> Sequence[int] | None:
+        """To one of the zone's receipts services; answers as it does."""
+        ...
 
     async def forget(self, address: str) -> None:
         """The node at the address is gone: close its connection."""
@@ -153,11 +160,17 @@ class Listener(Protocol):
 class Rpc(Protocol):
     """What an adapter (`inproc`, `grpc`) offers a program."""
 
+    @property
+    def zones(self) -> Zones:
+        """Where peers find receipts services: what settings gave, what listens here, and what `discovery.py` learns."""
+        ...
+
     def peers(self) -> Peers: ...
 
     def listen(
         self, *, node: NodeService | None = None, receipts: ReceiptsService | None = None, zone: str
     ) -> Listener:
         """A listener for the services given, to be started. A receipts listener makes itself known for its zone: `inproc` by
-        registering, `grpc` by the addresses that settings give (`receipts.<zone> = [address, …]`) or that the listener adds in one process."""
+        registering, `grpc` by the addresses that settings give (`receipts.<zone> = [address, …]`), that discovery finds, or that the
+        listener adds in one process."""
         ...

@@ -3,6 +3,7 @@
 Knows nothing of the transport. Structs are arrays: a later release may add fields at the end with defaults.
 """
 
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -44,4 +45,4 @@ class Method(Generic[Q, A]):
 DELIVER: Method[Deliver, Delivered] = Method(NODE, "Deliver", Deliver, Delivered)
 KICK: Method[list[Kick], list[bool]] = Method(NODE, "Kick", list[Kick], list[bool])
 POKE: Method[list[Poke], None] = Method(NODE, "Poke", list[Poke], None)
-REPORT: Method[list[Receipt], None] = Method(RECEIPTS, "Report", list[Receipt], None)
+REPORT: Method[list[Receipt], Sequence[int] | None] = Method(RECEIPTS, "Report", list[Receipt], list[int] | None)
