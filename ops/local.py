@@ -5,10 +5,7 @@ order in which work flows, so that nothing is handed to somebody who is gone. Ho
 """
 
 import asyncio
-import gc
 import os
-import resource
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
@@ -18,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from dispatcher.app import Dispatcher
-from ops import demo_app, demo_file
+from ops import demo_app, demo_file, process
 from ops.data_folder import DataFolder
 from ops.demo.routes import DemoContext, demo_routes
 from ops.demo_calls import DemoCalls
@@ -36,7 +33,6 @@ log = structlog.get_logger(__name__)
 STOP_API_S, STOP_GATEWAY_S, STOP_DISPATCHER_S = 1.0, 1.5, 1.5
 STOP_ALL_S = 4.5
 PAGE_TOKEN_S = 3_600
-SAME_SIGNAL_S = 0.3  # timeout(1) and shells pass one signal on twice: that is not an impatient user
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,29 +131,15 @@ def from_here(url: str) -> str:
 
 def run(folder: DataFolder, settings: AllSettings, announce: Callable[[Addresses], None]) -> int:
     """Run until SIGTERM or Ctrl-C; the exit status. Raises as `Local.start`."""
-    _allow_many_connections()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_until_signal(Local(folder, settings, Clock()), announce))
+    process.allow_many_connections()
+    with asyncio.Runner(loop_factory=process.loop_factory()) as runner:
+        return runner.run(_until_signal(Local(folder, settings, Clock()), announce, settings.process.collect_after))
 
 
-async def _until_signal(local: Local, announce: Callable[[Addresses], None]) -> int:
-    told = asyncio.Event()
-    told_at = 0.0
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: signal.Signals) -> None:
-        nonlocal told_at
-        if not told.is_set():
-            told.set()
-            told_at = loop.time()
-        elif loop.time() - told_at > SAME_SIGNAL_S:  # asked twice: at once
-            os._exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-
+async def _until_signal(local: Local, announce: Callable[[Addresses], None], collect_after: int) -> int:
+    told = process.Told()
     starting = asyncio.ensure_future(local.start())
-    waiting = asyncio.ensure_future(told.wait())
+    waiting = asyncio.ensure_future(told.event.wait())
     await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
@@ -169,9 +151,7 @@ async def _until_signal(local: Local, announce: Callable[[Addresses], None]) -> 
     except BaseException:
         waiting.cancel()
         raise
-    # What is alive now lives as long as the process: the collector need not walk it again and again.
-    gc.collect()
-    gc.freeze()
+    process.settle_collector(collect_after)
     await waiting
     log.info("stopping")
     try:
@@ -185,19 +165,3 @@ async def _until_signal(local: Local, announce: Callable[[Addresses], None]) -> 
         os._exit(1)  # threads of a driver may hang as well
     log.info("stopped")
     return 0
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
-
-
-def _allow_many_connections() -> None:
-    """A connection is a file descriptor, and the usual soft limit is 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

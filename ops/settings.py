@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher.settings import DispatcherSettings
+from ops.process_settings import ProcessSettings
 from push_api.settings import ApiSettings
 from push_core.adapters import StoreSettings
 from push_core.errors import ConfigError
@@ -19,6 +20,7 @@ SECTIONS: dict[str, type[Any]] = {
     "api": ApiSettings,
     "gateway": GatewaySettings,
     "dispatcher": DispatcherSettings,
+    "process": ProcessSettings,
 }
 DEFAULT_FILE = Path("taco.toml")
 
@@ -31,6 +33,10 @@ class Overrides:
     api_port: int | None = None
     gateway_port: int | None = None
     grpc_port: int | None = None
+    name: str | None = None
+    zone: str | None = None
+    roles: tuple[str, ...] | None = None
+    reuse_port: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class AllSettings:
     api: ApiSettings
     gateway: GatewaySettings
     dispatcher: DispatcherSettings
+    process: ProcessSettings
 
     def with_cluster_key(self, key: str) -> "AllSettings":
         return dataclasses.replace(self, stores=dataclasses.replace(self.stores, cluster_key=key))
@@ -62,13 +69,26 @@ def load_all(data: Path, file: Path | None, env: Mapping[str, str], overrides: O
         for port in ("messages", "devices")
         if getattr(named, port) == getattr(default, port)
     }
+    named_as = {"name": overrides.name, "zone": overrides.zone}
     return AllSettings(
         stores=section("stores", StoreSettings, stores),
         api=section(
-            "api", ApiSettings, {"host": overrides.host, "port": overrides.api_port, "grpc_port": overrides.grpc_port}
+            "api",
+            ApiSettings,
+            {**named_as, "host": overrides.host, "port": overrides.api_port, "grpc_port": overrides.grpc_port},
         ),
-        gateway=section("gateway", GatewaySettings, {"host": overrides.host, "port": overrides.gateway_port}),
-        dispatcher=section("dispatcher", DispatcherSettings, {}),
+        gateway=section(
+            "gateway",
+            GatewaySettings,
+            {
+                **named_as,
+                "host": overrides.host,
+                "port": overrides.gateway_port,
+                "reuse_port": overrides.reuse_port,
+            },
+        ),
+        dispatcher=section("dispatcher", DispatcherSettings, {**named_as, "roles": overrides.roles}),
+        process=section("process", ProcessSettings, {}),
     )
 
 

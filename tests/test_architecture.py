@@ -42,7 +42,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "jwt": ("push_gateway/*token*.py", "ops/tokens.py"),
     "typer": ("ops/cli.py", "ops/commands/*"),
     "rich": ("ops/commands/output.py",),
-    "uvloop": ("ops/local.py",),
+    "uvloop": ("ops/process.py",),
 }
 
 LONGEST = {"tests": 500}

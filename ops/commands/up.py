@@ -51,8 +51,9 @@ def up(
     """Start Taco here: push API, gateway and dispatcher, with an app `demo` and a page to try it."""
     import os
 
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its C core writes to stderr what comes to us as an exception too
-    from ops import logs
+    from ops import process
+
+    process.prepare(as_json=as_json)
     from ops.data_folder import DataFolder
     from ops.local import run
     from ops.settings import Overrides, load_all, with_source
@@ -60,8 +61,6 @@ def up(
 
     if grpc_port is None and api_port == 0:
         grpc_port = 0  # who asks for a free port runs several side by side
-    logs.configure(as_json=as_json or not sys.stderr.isatty())
-    os.umask(0o077)  # the stores hold device secrets and what is in messages: nobody else's to read
     try:
         settings = load_all(data, config, os.environ, Overrides(host, api_port, gateway_port, grpc_port))
         with DataFolder(data) as folder:
