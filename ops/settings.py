@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher.settings import DispatcherSettings
+from ops.admin.settings import AdminSettings
 from ops.process_settings import ProcessSettings
 from push_api.settings import ApiSettings
 from push_core.adapters import StoreSettings
@@ -21,6 +22,7 @@ SECTIONS: dict[str, type[Any]] = {
     "gateway": GatewaySettings,
     "dispatcher": DispatcherSettings,
     "process": ProcessSettings,
+    "admin": AdminSettings,
 }
 DEFAULT_FILE = Path("taco.toml")
 
@@ -46,6 +48,7 @@ class AllSettings:
     gateway: GatewaySettings
     dispatcher: DispatcherSettings
     process: ProcessSettings
+    admin: AdminSettings
 
     def with_cluster_key(self, key: str) -> "AllSettings":
         return dataclasses.replace(self, stores=dataclasses.replace(self.stores, cluster_key=key))
@@ -89,6 +92,7 @@ def load_all(data: Path, file: Path | None, env: Mapping[str, str], overrides: O
         ),
         dispatcher=section("dispatcher", DispatcherSettings, {**named_as, "roles": overrides.roles}),
         process=section("process", ProcessSettings, {}),
+        admin=section("admin", AdminSettings, {}),
     )
 
 
