@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from ops.commands import app, device, listen, messages, token, up, version
+from ops.commands import api, app, device, dispatcher, gateway, listen, messages, token, up, version
 from ops.commands.output import CommandFailed, print_error
 
 cli = typer.Typer(
@@ -20,6 +20,9 @@ cli = typer.Typer(
     rich_markup_mode="markdown",
 )
 cli.command()(up.up)
+cli.command()(api.api)
+cli.command()(gateway.gateway)
+cli.command()(dispatcher.dispatcher)
 cli.command()(messages.push)
 cli.command()(messages.message)
 cli.command()(listen.listen)

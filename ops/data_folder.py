@@ -10,7 +10,7 @@ from ops.demo_file import write_private
 from push_core.errors import ConfigError
 
 _LOCK = "lock"
-_CLUSTER_KEY = "cluster.key"
+CLUSTER_KEY_FILE = "cluster.key"
 
 
 class DataFolder:
@@ -48,7 +48,7 @@ class DataFolder:
 
     def cluster_key(self) -> str:
         """The secret of the programs in this folder, random at its first start. Raises ConfigError for an empty or unreadable file."""
-        path = self.path / _CLUSTER_KEY
+        path = self.path / CLUSTER_KEY_FILE
         try:
             key = path.read_text().strip()
         except FileNotFoundError:

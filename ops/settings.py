@@ -39,6 +39,7 @@ class Overrides:
     zone: str | None = None
     roles: tuple[str, ...] | None = None
     reuse_port: bool | None = None
+    admin_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def load_all(data: Path, file: Path | None, env: Mapping[str, str], overrides: O
         ),
         dispatcher=section("dispatcher", DispatcherSettings, {**named_as, "roles": overrides.roles}),
         process=section("process", ProcessSettings, {}),
-        admin=section("admin", AdminSettings, {}),
+        admin=section("admin", AdminSettings, {"port": overrides.admin_port}),
     )
 
 
