@@ -42,7 +42,13 @@ class Metric(enum.Enum):
     GW_ACKS = ("gateway.acks", "count", "Acknowledged ids by status", "status")
     GW_ACKS_FOREIGN = ("gateway.acks.foreign", "count", "Acks for ids that this session was not sent")
     GW_ACK_MISSES = ("gateway.ack.misses", "count", "Pushes without an ack by their deadline")
-    GW_RECEIPTS_DROPPED = ("gateway.receipts.dropped", "count", "Receipts dropped at the buffer's bound")
+    GW_RECEIPTS_DROPPED = (
+        "gateway.receipts.dropped",
+        "count",
+        "Receipts given up at a zone's buffer's bound or after the longest wait",
+        "zone",
+        "why",
+    )
     GW_RECEIPTS_PENDING = ("gateway.receipts.pending", "gauge", "Receipts not yet taken by their zone")
     # dispatcher
     DI_BATCHES = ("dispatcher.batches", "count", "Batches taken", "queue")
@@ -61,5 +67,17 @@ class Metric(enum.Enum):
     )
     DI_NODE_CALL_SECONDS = ("dispatcher.node.seconds", "timing", "Time of one Deliver call")
     # every program
+    BREAKER_REFUSED = ("breaker.refused", "count", "Calls not made because their target failed lately", "target")
+    CACHE_STALE = ("cache.stale", "count", "Values served past their time because the store was away", "cache")
+    SHED = (
+        "admission.shed",
+        "count",
+        "Requests and sign-ins refused because the process was overloaded",
+        "place",
+        "priority",
+    )
+    LIMITED = ("limits.refused", "count", "Requests, connections and sign-ins refused over a rate or number", "limit")
+    LIMITS_LOCAL = ("limits.local", "count", "Asks for tokens answered by this process alone, the store being away")
+    LOOP_LAG = ("process.loop_lag", "gauge", "Smoothed delay of the event loop, in seconds", "program")
     TASK_ERRORS = ("process.task_errors", "count", "Uncaught errors in background tasks", "task")
     TRAIL_DROPPED = ("trail.dropped", "count", "Trail events dropped at the buffer's bound")
