@@ -9,10 +9,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from push_core.breaker import BreakerTerms
 from push_core.claims.port import Claims
 from push_core.clock import Clock
 from push_core.devices.port import Devices
 from push_core.dsn import Dsn
+from push_core.fuse import Fuse
 from push_core.limits.port import Limits
 from push_core.messages.port import Messages
 from push_core.metrics.port import Metrics
@@ -51,6 +53,17 @@ class StoreSettings:
     receipts: dict[str, tuple[str, ...]] = setting(
         {}, "Addresses of each zone's receipts services; those of the same process are known without."
     )
+    breaker: bool = setting(
+        True,
+        "Whether calls to a server or peer that fails for the most part are refused at once; leases and probes always go.",
+    )
+    breaker_k: float = setting(1.5, "Then so many calls are let through for each that succeeds.", at_least=1.1)
+    breaker_window_s: float = setting(10.0, "How far back that looks.", at_least=1.0)
+    breaker_protection: int = setting(5, "So many calls of a window are never refused.", at_least=0)
+    breaker_probe_s: float = setting(1.0, "One call passes each so many seconds, whatever the odds.", at_least=0.01)
+    breaker_recover_s: float = setting(
+        1.0, "When for so long all that ended has ended well, everything passes again.", at_least=0.01
+    )
     cluster_key: str | None = setting(
         None, "Secret that programs show one another; random when not set (one process only).", secret=True
     )
@@ -62,6 +75,18 @@ class StoreSettings:
             if not field.metadata["secret"]
         )
         return f"StoreSettings({shown})"
+
+
+def breaker_terms(settings: StoreSettings) -> BreakerTerms | None:
+    if not settings.breaker:
+        return None
+    return BreakerTerms(
+        k=settings.breaker_k,
+        window_s=settings.breaker_window_s,
+        protection=settings.breaker_protection,
+        probe_s=settings.breaker_probe_s,
+        recover_s=settings.breaker_recover_s,
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,6 +152,10 @@ class _With:
     settings: StoreSettings
     clock: Clock
     metrics: Metrics | None = None
+
+    def fuse(self, target: str, where: str) -> Fuse:
+        """For an adapter that calls a server: as the settings say. `where` names the server for people."""
+        return Fuse(target, where, breaker_terms(self.settings), self.metrics, self.clock.monotonic)
 
 
 @dataclass(frozen=True)  # no slots: with them Python 3.11 can't make an instance of a frozen generic class
@@ -235,6 +264,11 @@ RPC = _Choice[Rpc]("rpc", {"inproc": _inproc_rpc, "grpc": _grpc_rpc})
 async def open_devices(dsn: str) -> Devices:
     """The device store alone: what administration works on. Raises as `open_ports`."""
     return await DEVICES.pick(dsn, _With(StoreSettings(devices=dsn), Clock()))
+
+
+async def open_control(dsn: str) -> "Control":
+    """Control alone: what administration reads and writes there. Takes the DSN of the device store; raises as `open_ports`."""
+    return await CONTROL.pick(dsn, _With(StoreSettings(devices=dsn), Clock()))
 
 
 @overload
