@@ -4,10 +4,11 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from push_core.errors import ConfigError
 
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]/\s]+))(?::(?P<port>[0-9]{1,5}))?")
 _PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*(@)")
 
 
@@ -64,6 +65,24 @@ class Dsn:
         if not host or port is None or self.url.path not in ("", "/"):
             raise ConfigError(f"{self.where} must look like {self.scheme}://HOST:PORT")
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def hosts(self, default_port: int) -> list[tuple[str, int]]:
+        """The servers named, in order: `host1:port1,host2,[::1]:port3`. Raises ConfigError for none and for what is no port."""
+        found = []
+        for part in self.url.netloc.rpartition("@")[2].split(","):
+            match = _HOST.fullmatch(part)
+            port = int(match["port"] or default_port) if match is not None else 0
+            if match is None or not 1 <= port <= 65_535:
+                raise ConfigError(
+                    f"{self.where} must look like {self.scheme}://HOST:PORT or {self.scheme}://HOST1:PORT1,HOST2:PORT2, got {part!r}"
+                )
+            found.append((match["v6"] or match["name"], port))
+        return found
+
+    def login(self) -> tuple[str, str]:
+        """User and password, each empty when there is none, percent signs decoded."""
+        user, _, password = self.url.netloc.rpartition("@")[0].partition(":")
+        return unquote(user), unquote(password)
 
     @staticmethod
     def hide_password(text: str) -> str:

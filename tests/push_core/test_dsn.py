@@ -76,3 +76,30 @@ def test_a_place_without_a_host_or_a_port_is_refused(text: str) -> None:
 
 def test_the_examples_in_the_docstrings_hold() -> None:
     assert doctest.testmod(dsn).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("redis://h", [("h", 6379)]),
+        ("redis://h:7000/2?size=3", [("h", 7000)]),
+        ("redis://user:p%40ss@h1:1,h2,[::1]:3/x", [("h1", 1), ("h2", 6379), ("::1", 3)]),
+    ],
+)
+def test_several_hosts_may_be_named(text: str, hosts: list[tuple[str, int]]) -> None:
+    assert parse(text).hosts(6379) == hosts
+
+
+@pytest.mark.parametrize(
+    "text", ["redis://", "redis://h:0", "redis://h:65536", "redis://h1,,h2", "redis://u:p@:80", "redis://h:x"]
+)
+def test_what_is_no_host_is_refused_without_the_password(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"must look like redis://HOST:PORT") as caught:
+        parse(text).hosts(6379)
+    assert "u:p" not in str(caught.value)
+
+
+def test_user_and_password_are_decoded() -> None:
+    assert parse("redis://taco:p%40s%3As@h").login() == ("taco", "p@s:s")
+    assert parse("redis://:secret@h1,h2").login() == ("", "secret")
+    assert parse("redis://h").login() == ("", "")
