@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from ops.commands import api, app, device, dispatcher, gateway, listen, messages, token, up, version
+from ops.commands import api, app, cluster, device, dispatcher, gateway, listen, messages, token, up, version
 from ops.commands.output import CommandFailed, print_error
 
 cli = typer.Typer(
@@ -20,6 +20,7 @@ cli = typer.Typer(
     rich_markup_mode="markdown",
 )
 cli.command()(up.up)
+cli.command()(cluster.cluster)
 cli.command()(api.api)
 cli.command()(gateway.gateway)
 cli.command()(dispatcher.dispatcher)

@@ -34,7 +34,7 @@ class DataFolder:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
             os.close(descriptor)
             raise ConfigError(
-                f"{self.path} is in use by another `taco up` (process {holder or 'unknown'}); stop it, or choose another folder with --data"
+                f"{self.path} is in use by another `taco up` or `taco cluster` (process {holder or 'unknown'}); stop it, or choose another folder with --data"
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

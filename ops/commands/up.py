@@ -66,7 +66,7 @@ def up(
         with DataFolder(data) as folder:
             if settings.stores.cluster_key is None:
                 settings = settings.with_cluster_key(folder.cluster_key())
-            status = run(folder, settings, lambda addresses: _announce(addresses, data, as_json=as_json))
+            status = run(folder, settings, lambda addresses: announce(addresses, data, as_json=as_json))
     except ConfigError as error:
         fail(with_source(str(error), config, os.environ), Exit.USAGE)
     except TacoError as error:
@@ -74,7 +74,8 @@ def up(
     raise typer.Exit(status)
 
 
-def _announce(addresses: "Addresses", data: Path, *, as_json: bool) -> None:
+def announce(addresses: "Addresses", data: Path, *, as_json: bool) -> None:
+    """What a first start says."""
     from ops.commands.output import print_json
     from ops.demo_app import PAGE_DEVICE
 

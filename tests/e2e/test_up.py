@@ -86,7 +86,7 @@ async def test_a_folder_is_used_by_one_process_at_a_time(start: Start) -> None:
     with pytest.raises(DidNotStart) as refused:
         await start()
     assert refused.value.status == 2
-    assert f"in use by another `taco up` (process {taco.pid})" in refused.value.stderr
+    assert f"in use by another `taco up` or `taco cluster` (process {taco.pid})" in refused.value.stderr
     assert len(refused.value.stderr.strip().splitlines()) == 1
 
 

@@ -50,6 +50,7 @@ class Server(ABC):
         self._ports, self._password = self._state()
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.RLock()
+        self._ending = threading.Event()  # a start that is under way gives up
 
     @classmethod
     def available(cls) -> bool:
@@ -90,8 +91,10 @@ class Server(ABC):
         return self._process is not None and self._process.poll() is None
 
     def start(self, within_s: float = 60.0) -> Self:
-        """Start it and wait until it answers. Nothing happens if it runs. Raises ServerFailed; it does not run then."""
+        """Start it and wait until it answers. Nothing happens if it runs. Raises ServerFailed, also when another thread stops it
+        meanwhile; it does not run then."""
         with self._turn:
+            self._ending.clear()
             if self.running:
                 return self
             deadline = time.monotonic() + within_s
@@ -100,6 +103,8 @@ class Server(ABC):
                 while not self._asked():
                     if process.poll() is not None:
                         raise ServerFailed(f"{self.program} ended with status {process.returncode}{self._last_words()}")
+                    if self._ending.is_set():
+                        raise ServerFailed(f"{self.program} was stopped while it started")
                     if time.monotonic() > deadline:
                         raise ServerFailed(
                             f"{self.program} does not answer on 127.0.0.1:{self.port} after {within_s:g} s{self._last_words()}"
@@ -112,6 +117,7 @@ class Server(ABC):
 
     def stop(self, within_s: float = 20.0) -> None:
         """Ask it to end in its own way (SIGTERM) and wait; kill it when that takes too long."""
+        self._ending.set()
         with self._turn:
             process = self._process
             if process is not None and process.poll() is None:
@@ -123,6 +129,7 @@ class Server(ABC):
 
     def kill(self) -> None:
         """SIGKILL, and wait until the process is gone."""
+        self._ending.set()
         with self._turn:
             if self._process is not None:
                 self._send(signal.SIGKILL)
