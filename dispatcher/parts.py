@@ -148,7 +148,7 @@ def build(
             pause_max_s=settings.pause_max_s,
             poison_tries=settings.poison_tries,
         ),
-        receipts=Receipts(messages, ledger, actions, routes, metrics, settings, clock),
+        receipts=Receipts(messages, ledger, actions, routes, metrics, settings, clock, lambda: ports.control.shard_map),
         node_watch=NodeWatch(sent, ports.presence, messages, queues, nodes, metrics),
         relay=Relay(
             messages,

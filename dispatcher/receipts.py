@@ -1,8 +1,8 @@
 """Receipts of gateways into the store: the service that dispatchers serve for their zone. Reports of many gateways are handled together;
-each returns when its receipts are in the store, so that a gateway may forget them."""
+each returns when its receipts are in the store, so that a gateway may forget them. What belongs to another zone's stores is not touched."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
@@ -20,6 +20,7 @@ from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.models import Channels
 from push_core.rpc.port import Receipt, ReceiptKind
+from push_core.shards import ShardMap
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,7 @@ class Receipts:
         metrics: Metrics,
         settings: DispatcherSettings,
         clock: Clock,
+        shard_map: Callable[[], ShardMap],
     ) -> None:
         self._messages = messages
         self._ledger = ledger
@@ -44,13 +46,29 @@ class Receipts:
         self._metrics = metrics
         self._net_ms = int(settings.vendor_net_s * 1_000)
         self._clock = clock
+        self._zone = settings.zone
+        self._shard_map = shard_map
         self._batcher: Batcher[Sequence[Receipt], None] = Batcher(
             self._work, largest=settings.receipts_batch, bound=settings.receipts_bound, parallel=2, name="receipts"
         )
 
-    async def report(self, receipts: Sequence[Receipt]) -> None:
+    async def report(self, receipts: Sequence[Receipt]) -> Sequence[int] | None:
+        elsewhere = self._elsewhere(receipts)
+        if elsewhere:
+            others = set(elsewhere)
+            receipts = [receipt for place, receipt in enumerate(receipts) if place not in others]
+            self._metrics.count(Metric.DI_RECEIPTS, len(elsewhere), applied="elsewhere")
+            log.warning("receipts of another zone's shards; the gateway looks again", count=len(elsewhere))
         if receipts:
             await self._batcher.submit(receipts)
+        return elsewhere or None  # a gateway of the release before knows no other answer than None
+
+    def _elsewhere(self, receipts: Sequence[Receipt]) -> list[int]:
+        """Places of those that another zone's stores have, or nobody's."""
+        shard_map, zone = self._shard_map(), self._zone
+        if shard_map.sole_zone == zone:
+            return []
+        return [place for place, receipt in enumerate(receipts) if shard_map.home_of(receipt.id) != zone]
 
     async def close(self) -> None:
         await self._batcher.close()

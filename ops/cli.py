@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from ops.commands import api, app, cluster, device, dispatcher, gateway, listen, messages, token, up, version
+from ops.commands import api, app, cluster, device, dispatcher, gateway, listen, messages, token, up, version, zones
 from ops.commands.output import CommandFailed, print_error
 
 cli = typer.Typer(
@@ -29,6 +29,7 @@ cli.command()(messages.message)
 cli.command()(listen.listen)
 cli.add_typer(device.group, name="device")
 cli.add_typer(app.group, name="app")
+cli.add_typer(zones.group, name="zones")
 cli.command()(token.token)
 cli.command()(version.version)
 

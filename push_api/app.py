@@ -42,7 +42,7 @@ class PushApi:
     ) -> None:
         clock = clock or Clock()
         timeout_s = settings.store_timeout_s
-        shards = ZoneShards(ports.control, settings.zone)
+        shards = ZoneShards(ports.control, settings.zone, clock)
         self._crew = Crew("api", ports.metrics)
         self._peers = ports.rpc.peers()
         self._issuing = Issuing(
@@ -160,18 +160,22 @@ class PushApi:
 
 
 class ZoneShards:
-    """The shards that this zone owns, by the map as it stands; worked out once for each map."""
+    """The shards that this zone may make ids in now, by the map as it stands; worked out once for each map, and anew while shards move."""
 
-    def __init__(self, control: ControlWatch, zone: str) -> None:
+    def __init__(self, control: ControlWatch, zone: str, clock: Clock) -> None:
         self._control = control
         self._zone = zone
+        self._clock = clock
         self._map: ShardMap | None = None
+        self._settled = True
         self._shards: Sequence[int] = ()
 
     def __call__(self) -> Sequence[int]:
         current = self._control.shard_map
-        if current is not self._map:
-            self._map, self._shards = current, current.shards_of(self._zone)
+        if current is not self._map or not self._settled:
+            now = self._clock.wall_ms()
+            self._map, self._shards = current, current.open_to(self._zone, now)
+            self._settled = now >= current.settled_at()
         return self._shards
 
 

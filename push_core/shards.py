@@ -8,7 +8,7 @@ Pure: every program holds one in memory and swaps it whole when control has a ne
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from push_core.clock import WallMs
@@ -34,6 +34,13 @@ class ShardMap:
     version: int
     owner: tuple[str, ...]
     moves: tuple[Move, ...] = ()
+
+    sole_zone: str = field(init=False, default=NOBODY)
+    """The zone that owns every shard and always did; "" when there are several."""
+
+    def __post_init__(self) -> None:
+        if not self.moves and len(set(self.owner)) == 1:
+            object.__setattr__(self, "sole_zone", self.owner[0])  # frozen for everybody else
 
     @classmethod
     def single(cls, zone: str = DEFAULT_ZONE) -> "ShardMap":
@@ -89,9 +96,7 @@ class ShardMap:
     def open_to(self, zone: str, now: WallMs) -> tuple[int, ...]:
         """Shards that the zone may make new ids in: its own, without those that another zone hands over only later."""
         coming = [move.owner for move in self.moves if move.until > now]
-        return tuple(
-            shard for shard in self.shards_of(zone) if all(owner[shard] in (NOBODY, zone) for owner in coming)
-        )
+        return tuple(shard for shard in self.shards_of(zone) if all(owner[shard] in (NOBODY, zone) for owner in coming))
 
     def settled_at(self) -> WallMs:
         """When the last move is over: from then on `open_to` is `shards_of`."""

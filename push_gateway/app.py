@@ -18,6 +18,7 @@ from push_core.errors import ConfigError, Unavailable
 from push_core.metrics.catalogue import Metric
 from push_core.neighbours import Neighbours
 from push_core.presence.port import Node as NodeRecord
+from push_core.rpc.discovery import Discovery
 from push_core.tasks import Crew
 from push_gateway import handshake
 from push_gateway.connection import Connection
@@ -57,7 +58,18 @@ class Gateway:
         self._peers = ports.rpc.peers()
         incarnation = secrets.token_hex(8)
         registry, counters = Registry(), Counters(ports.metrics)
-        self._receipts = Receipts(self._peers, lambda: ports.control.shard_map, settings, ports.metrics, self._crew)
+        self._receipts = Receipts(
+            self._peers, lambda: ports.control.shard_map, settings, ports.metrics, self._crew, clock
+        )
+        self._discovery = Discovery(
+            ports.presence,
+            ports.control,
+            ports.rpc.zones,
+            self._peers,
+            settings.zone,
+            every_s=settings.peers_every_s,
+            timeout_s=settings.store_timeout_s,
+        )
         self._drains = Drains(ports.messages, self._receipts, settings, clock, self._crew)
         self._sign_outs = SignOuts(ports.presence, settings)
         self._sign_ins = SignIns(
@@ -142,6 +154,7 @@ class Gateway:
                     zone=self._settings.zone,
                 )
             )
+            self._crew.keep("peers", self._discovery.run)
             self._crew.keep("wheel", self._turn_wheel)
             self._crew.keep("metrics", self._flush_metrics)
             await self._listen()

@@ -1,11 +1,12 @@
 """What devices and time tell about deliveries, on its way to the zone that owns them.
 
-Receipts are gathered for a moment, sent by zone, and sent again until they are taken. An ack that isn't taken yet is remembered
-by device, so that neither an inbox nor a repeated offer sends that push again. Knows nothing of sessions.
+Receipts are gathered for a moment, sent by zone, and sent again until they are taken or too old to wait for. An ack that isn't taken
+yet is remembered by device, so that neither an inbox nor a repeated offer sends that push again; one that is given up is forgotten, so
+that its message is sent again rather than lost. Knows nothing of sessions.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,13 +14,13 @@ from functools import partial
 import structlog
 
 from push_core.backoff import Backoff
+from push_core.clock import Clock
 from push_core.errors import Unavailable
-from push_core.ids import shard_of
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.models import DeviceKey
 from push_core.rpc.port import Peers, Receipt, ReceiptKind
-from push_core.shards import ShardMap
+from push_core.shards import NOBODY, ShardMap
 from push_core.tasks import Crew
 from push_gateway.settings import GatewaySettings
 
@@ -45,7 +46,6 @@ KINDS = {
     "dropped": ReceiptKind.DROPPED,
     "undecodable": ReceiptKind.UNDECODABLE,
 }
-NOBODY = ""  # the place of receipts whose shard no zone owns: kept and tried again, never guessed
 
 
 def mark(receipt: Receipt) -> int:
@@ -54,11 +54,13 @@ def mark(receipt: Receipt) -> int:
 
 
 class _Zone:
-    """What waits for one zone."""
+    """What waits for one zone. `kept` counts what is under way as well."""
 
-    __slots__ = ("waiting", "wake")
+    __slots__ = ("kept", "name", "waiting", "wake")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kept = 0
         self.waiting: deque[Receipt] = deque()
         self.wake = asyncio.Event()
 
@@ -90,8 +92,8 @@ class _Marks:
 
 
 class Receipts:
-    """`shard_map` gives the present map. At most `receipts_bound` are kept, those under way included; one that comes then is dropped
-    with a count: its message is sent again rather than lost."""
+    """`shard_map` gives the present map. For each zone at most `receipts_bound` are kept, those under way included, for at most
+    `receipts_keep_s`; beyond either they are dropped with a count: their messages are sent again rather than lost."""
 
     def __init__(
         self,
@@ -100,12 +102,15 @@ class Receipts:
         settings: GatewaySettings,
         metrics: Metrics,
         crew: Crew,
+        clock: Clock | None = None,
     ) -> None:
         self._peers = peers
         self._shard_map = shard_map
         self._settings = settings
         self._metrics = metrics
         self._crew = crew
+        self._clock = clock or Clock()
+        self._keep_ms = int(settings.receipts_keep_s * 1_000)
         self._zones: dict[str, _Zone] = {}
         self._settled = _Marks()
         self._tried = _Marks()
@@ -127,8 +132,9 @@ class Receipts:
         return self._tried.of(key)
 
     def add(self, receipt: Receipt) -> None:
-        if self._kept >= self._settings.receipts_bound:
-            self._metrics.count(Metric.GW_RECEIPTS_DROPPED)
+        zone = self._home(receipt, self._shard_map())
+        if zone.kept >= self._settings.receipts_bound:
+            self._metrics.count(Metric.GW_RECEIPTS_DROPPED, zone=zone.name or "nobody", why="bound")
             return
         if not self._kept:
             self._empty.clear()
@@ -136,7 +142,7 @@ class Receipts:
         marks = self._marks_of(receipt)
         if marks is not None:
             marks.add((receipt.app, receipt.device), mark(receipt))
-        self._place(receipt, self._shard_map())
+        self._place(receipt, zone)
 
     async def flush(self, timeout_s: float) -> bool:
         """Send without lingering; whether all were taken in time."""
@@ -151,23 +157,24 @@ class Receipts:
             return False
         return True
 
-    def _place(self, receipt: Receipt, shard_map: ShardMap) -> None:
-        name = shard_map.zone_of(shard_of(receipt.id)) or NOBODY
-        zone = self._zones.get(name)
-        if zone is None:
-            zone = self._open(name)
+    def _home(self, receipt: Receipt, shard_map: ShardMap) -> _Zone:
+        name = shard_map.home_of(receipt.id) or NOBODY
+        return self._zones.get(name) or self._open(name)
+
+    def _place(self, receipt: Receipt, zone: _Zone) -> None:
+        zone.kept += 1
         zone.waiting.append(receipt)
         if not zone.wake.is_set():
             zone.wake.set()
 
     def _open(self, name: str) -> _Zone:
-        zone = self._zones[name] = _Zone()
+        zone = self._zones[name] = _Zone(name)
         for number in range(self._settings.receipts_parallel):
             backoff = Backoff(self._settings.retry_min_s, self._settings.retry_max_s)
-            self._crew.keep(f"receipts.{name or 'nobody'}.{number}", partial(self._send_next, name, zone, backoff))
+            self._crew.keep(f"receipts.{name or 'nobody'}.{number}", partial(self._send_next, zone, backoff))
         return zone
 
-    async def _send_next(self, name: str, zone: _Zone, backoff: Backoff) -> None:
+    async def _send_next(self, zone: _Zone, backoff: Backoff) -> None:
         await zone.wake.wait()
         if len(zone.waiting) < self._settings.receipts_batch:
             with suppress(TimeoutError):
@@ -179,42 +186,63 @@ class Receipts:
             zone.wake.clear()
         if not batch:
             return
-        taken = False
+        left: Sequence[Receipt] = batch  # cancelled or refused: they stay ours
         try:
-            taken = await self._report(name, batch)
+            left = await self._report(zone, batch)
         finally:
-            if not taken:  # cancelled or refused: they stay ours
-                zone.waiting.extendleft(reversed(batch))
+            if left:
+                zone.waiting.extendleft(reversed(left))
                 zone.wake.set()
-        if taken:
+        if not left:
             backoff.reset()
-            self._confirmed(batch)
             return
         await asyncio.sleep(backoff.next_s())
         self._place_again(zone)
 
-    async def _report(self, name: str, batch: Sequence[Receipt]) -> bool:
-        if name == NOBODY:
+    async def _report(self, zone: _Zone, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """What was not taken."""
+        if zone.name == NOBODY:
             log.warning("no zone owns the shards of some receipts; they are kept", count=len(batch))
-            return False
+            return batch
         try:
-            await self._peers.report(name, batch, timeout_s=self._settings.receipts_timeout_s)
+            places = await self._peers.report(zone.name, batch, timeout_s=self._settings.receipts_timeout_s)
         except Unavailable as error:
-            log.warning("receipts were not taken; trying again", zone=name, count=len(batch), error=error.message)
-            return False
-        return True
+            log.warning("receipts were not taken; trying again", zone=zone.name, count=len(batch), error=error.message)
+            return batch
+        if not places:
+            self._done(zone, batch)
+            return ()
+        elsewhere = set(places)
+        self._done(zone, [receipt for place, receipt in enumerate(batch) if place not in elsewhere])
+        log.warning("a zone takes some receipts for another's; looking again", zone=zone.name, count=len(elsewhere))
+        return [receipt for place, receipt in enumerate(batch) if place in elsewhere]
 
     def _place_again(self, zone: _Zone) -> None:
-        """By the present map: the shards may have moved since."""
+        """By the present map: the shards may have moved since. What is too old, or moves to a zone that has no room, is given up."""
         again, zone.waiting = zone.waiting, deque()
         zone.wake.clear()
-        shard_map = self._shard_map()
+        shard_map, too_old = self._shard_map(), self._clock.wall_ms() - self._keep_ms
+        dropped: Counter[str] = Counter()
         for receipt in again:
-            self._place(receipt, shard_map)
+            home = self._home(receipt, shard_map)
+            why = "age" if receipt.at < too_old else ""
+            if not why and home is not zone and home.kept >= self._settings.receipts_bound:
+                why = "bound"
+            if why:
+                dropped[why] += 1
+                self._done(zone, (receipt,))
+            else:
+                zone.kept -= 1
+                self._place(receipt, home)
+        for why, count in dropped.items():
+            self._metrics.count(Metric.GW_RECEIPTS_DROPPED, count, zone=zone.name or "nobody", why=why)
+            log.error("receipts are given up; their messages are sent again", zone=zone.name, count=count, why=why)
 
-    def _confirmed(self, batch: Sequence[Receipt]) -> None:
-        self._kept -= len(batch)
-        for receipt in batch:
+    def _done(self, zone: _Zone, receipts: Sequence[Receipt]) -> None:
+        """They are kept no longer: taken, or given up."""
+        zone.kept -= len(receipts)
+        self._kept -= len(receipts)
+        for receipt in receipts:
             marks = self._marks_of(receipt)
             if marks is not None:
                 marks.discard((receipt.app, receipt.device), mark(receipt))

@@ -88,9 +88,18 @@ class GatewaySettings:
     receipts_batch: int = setting(1_000, "Most receipts in one report.", at_least=1)
     receipts_parallel: int = setting(2, "Reports under way per zone.", at_least=1, at_most=64)
     receipts_bound: int = setting(
-        100_000, "Most receipts kept while their zone can't be reached; more are dropped with a count.", at_least=1
+        100_000, "Most receipts kept for a zone that can't be reached; more are dropped with a count.", at_least=1
+    )
+    receipts_keep_s: float = setting(
+        600.0,
+        "How long a receipt is kept for a zone that does not take it; then it is dropped with a count, and its message is sent again.",
+        at_least=0.01,
     )
     receipts_timeout_s: float = setting(5.0, "Time for one report.", at_least=0.01)
+
+    peers_every_s: float = setting(
+        2.0, "How often presence is asked which programs live (receipts services, other gateways).", at_least=0.01
+    )
 
     lease_ttl_s: float = setting(15.0, "Length of the node's lease in presence.", at_least=0.1)
     lease_renew_s: float = setting(5.0, "How often the lease is renewed.", at_least=0.01)

@@ -36,6 +36,7 @@ class NodeUnderTest:
         self.arrived = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.error: Exception | None = None
+        self.elsewhere: list[int] | None = None
         self.most_at_once = 0
         self._now = 0
 
@@ -50,8 +51,9 @@ class NodeUnderTest:
     async def poke(self, pokes: Sequence[Poke]) -> None:
         await self._came(list(pokes))
 
-    async def report(self, receipts: Sequence[Receipt]) -> None:
+    async def report(self, receipts: Sequence[Receipt]) -> Sequence[int] | None:
         await self._came(list(receipts))
+        return self.elsewhere
 
     async def seen(self, calls: int) -> None:
         """Wait until that many calls arrived."""
@@ -153,6 +155,14 @@ class RpcContract:
         here, there = await self.serve(rpc, stack, zone="here"), await self.serve(rpc, stack, zone="there")
         await peers.report("there", [RECEIPT])
         assert (here.node.asked, there.node.asked) == ([], [[RECEIPT]])
+
+    async def test_a_service_names_the_receipts_that_are_another_zone_s(
+        self, rpc: Rpc, peers: Peers, stack: AsyncExitStack
+    ) -> None:
+        there = await self.serve(rpc, stack)
+        assert not await peers.report("default", [RECEIPT, RECEIPT])
+        there.node.elsewhere = [1]
+        assert await peers.report("default", [RECEIPT, RECEIPT]) == [1]
 
     async def test_the_services_of_a_zone_take_turns(self, rpc: Rpc, peers: Peers, stack: AsyncExitStack) -> None:
         listening = [await self.serve(rpc, stack) for _ in range(3)]

@@ -5,10 +5,12 @@ import itertools
 import pytest
 
 from push_core.errors import Unavailable
+from push_core.ids import make_id
 from push_core.lifecycle import State
 from push_core.metrics.catalogue import Metric
 from push_core.models import Channels
 from push_core.rpc.port import Receipt, ReceiptKind
+from push_core.shards import ShardMap
 from tests.dispatcher.world import APP, World
 
 K = ReceiptKind
@@ -213,3 +215,26 @@ async def test_receipts_must_be_sent_again_when_the_store_is_down(world: World) 
 
 async def test_nothing_reported_is_nothing_done(world: World) -> None:
     await world.parts.receipts.report([])
+
+
+async def test_what_another_zone_s_stores_have_is_named_and_not_touched(world: World) -> None:
+    _, ours = await offered(world, "d-1")
+    control = world.ports.control
+    await control.control.put("shards", {"zones": {"default": [[0, 99]], "west": [[100, 255]]}})
+    await control.poll()
+    mine = world.receipt(ours, "d-1", K.RECEIVED)
+    theirs = world.receipt(ours, "d-1", K.RECEIVED, id=make_id(world.now, 100, 3, 0))
+    assert await world.parts.receipts.report([theirs, mine, theirs]) == [0, 2]
+    assert await world.state(ours, "d-1") is State.DELIVERED
+    assert world.metrics.counted(Metric.DI_RECEIPTS, applied="elsewhere") == 2
+    assert world.metrics.counted(Metric.DI_RECEIPTS, applied="foreign") == 0
+
+
+async def test_a_shard_that_has_moved_leaves_its_old_messages_here(world: World) -> None:
+    _, ours = await offered(world, "d-1")
+    control = world.ports.control
+    moved = ShardMap.single("default").changed_to(ShardMap.single("west").owner, at=world.now + 1, forget_before=0)
+    await control.control.put("shards", moved.to_value())
+    await control.poll()
+    assert not await world.parts.receipts.report([world.receipt(ours, "d-1", K.RECEIVED)])
+    assert await world.state(ours, "d-1") is State.DELIVERED

@@ -7,12 +7,14 @@ import pytest
 from push_api.app import PushApi, ZoneShards
 from push_api.settings import ApiSettings
 from push_core.adapters import Ports
+from push_core.clock import Clock
 from push_core.envelope import decode_batch
 from push_core.queues.port import Source
 from push_core.shards import ShardMap
 from tests.push_api.conftest import client_of
 from tests.push_api.fakes import away
 from tests.push_api.refusals import good
+from tests.support.hand_clock import HandClock
 
 
 async def test_it_is_ready_from_start_to_stop(settings: ApiSettings, ports: Ports) -> None:
@@ -110,12 +112,23 @@ class Control:
 
 @pytest.mark.parametrize(("zone", "count"), [("here", 256), ("there", 0)])
 def test_the_shards_are_those_of_the_zone(zone: str, count: int) -> None:
-    assert len(ZoneShards(Control(), zone)()) == count  # type: ignore[arg-type]
+    assert len(ZoneShards(Control(), zone, Clock())()) == count  # type: ignore[arg-type]
 
 
 def test_the_shards_follow_the_map() -> None:
     control = Control()
-    shards = ZoneShards(control, "here")  # type: ignore[arg-type]
+    shards = ZoneShards(control, "here", Clock())  # type: ignore[arg-type]
     assert shards() is shards()
     control.shard_map = ShardMap.from_value(2, {"zones": {"here": [[3, 4]], "there": [[0, 2]]}})
     assert list(shards()) == [3, 4]
+
+
+def test_a_shard_that_moves_is_left_alone_by_both_zones_until_the_instant_of_the_move() -> None:
+    control, clock = Control(), HandClock()
+    here = ZoneShards(control, "here", clock.clock())  # type: ignore[arg-type]
+    there = ZoneShards(control, "there", clock.clock())  # type: ignore[arg-type]
+    owner = ["there" if shard >= 200 else "here" for shard in range(256)]
+    control.shard_map = ShardMap.single("here").changed_to(owner, at=clock.wall_ms() + 10_000, forget_before=0)
+    assert (len(here()), len(there())) == (200, 0)
+    clock.advance(10.0)
+    assert (len(here()), list(there())) == (200, list(range(200, 256)))

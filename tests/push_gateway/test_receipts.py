@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from push_core.clock import wall_ms
 from push_core.errors import DeadlineExceeded, Unavailable
+from push_core.ids import shard_of
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.memory import MemoryMetrics
 from push_core.rpc.port import Receipt, ReceiptKind
@@ -15,6 +17,7 @@ from push_core.shards import ShardMap
 from push_core.tasks import Crew
 from push_gateway.receipts import Receipts
 from tests.push_gateway.support import QUICK, Site, new_id, offer
+from tests.support.hand_clock import HandClock
 
 TWO_ZONES = ShardMap.from_value(1, {"zones": {"east": [[0, 99]], "west": [[100, 199]]}})
 
@@ -27,15 +30,19 @@ class Zones:
         self.down: set[str] = set()
         self.tries = 0
         self.hold: asyncio.Event | None = None
+        self.not_ours: dict[str, set[int]] = {}  # zone → shards that it takes for another's
         self.error: Exception = Unavailable("down")
 
-    async def report(self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float) -> None:
+    async def report(self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float) -> list[int]:
         self.tries += 1
         if self.hold is not None:
             await self.hold.wait()
         if zone in self.down:
             raise self.error
-        self.calls.append((zone, list(receipts)))
+        not_ours = self.not_ours.get(zone, set())
+        places = [place for place, receipt in enumerate(receipts) if shard_of(receipt.id) in not_ours]
+        self.calls.append((zone, [receipt for place, receipt in enumerate(receipts) if place not in places]))
+        return places
 
     def of(self, zone: str) -> list[Receipt]:
         return [receipt for name, batch in self.calls if name == zone for receipt in batch]
@@ -47,16 +54,18 @@ class Box:
         self.metrics = MemoryMetrics()
         self.crew = Crew("test", self.metrics)
         self.map = TWO_ZONES
+        self.clock = HandClock(wall_ms())
         self.receipts = Receipts(
             self.zones,  # type: ignore[arg-type]  # what is asked of it is there
             lambda: self.map,
             replace(QUICK, **settings),
             self.metrics,
             self.crew,
+            self.clock.clock(),
         )
 
     def add(self, count: int = 1, shard: int = 0, kind: ReceiptKind = ReceiptKind.RECEIVED) -> list[Receipt]:
-        made = [Receipt(new_id(shard), "a", "d", kind, 1) for _ in range(count)]
+        made = [Receipt(new_id(shard), "a", "d", kind, self.clock.wall_ms()) for _ in range(count)]
         for receipt in made:
             self.receipts.add(receipt)
         return made
@@ -133,6 +142,68 @@ async def test_shards_that_move_take_their_waiting_receipts_along(boxes: list[Bo
     it.map = ShardMap.single("west")
     assert await it.receipts.flush(5.0)
     assert it.zones.of("west") == [receipt]
+
+
+async def test_what_a_zone_takes_for_another_s_is_looked_up_again_and_the_rest_is_taken(boxes: list[Box]) -> None:
+    it = box(boxes)
+    it.zones.not_ours = {"east": {7}}
+    (moved,), stay = it.add(1, shard=7), it.add(2, shard=8)
+    while not it.zones.of("east"):
+        await asyncio.sleep(0.001)
+    assert it.receipts.settled(("a", "d")) == {moved.id}
+    it.map = TWO_ZONES.changed_to(ShardMap.single("west").owner, at=0, forget_before=0)
+    assert await it.receipts.flush(5.0)
+    assert (it.zones.of("east"), it.zones.of("west")) == (stay, [moved])
+
+
+async def test_receipts_of_an_earlier_time_go_where_the_shard_was_then(boxes: list[Box]) -> None:
+    it = box(boxes)
+    it.map = TWO_ZONES.changed_to(ShardMap.single("west").owner, at=wall_ms() + 60_000, forget_before=0)
+    old = it.add(2, shard=0)
+    assert await it.receipts.flush(5.0)
+    assert it.zones.of("east") == old
+
+
+async def test_what_no_zone_takes_for_long_is_given_up_with_a_count_and_not_called_settled(boxes: list[Box]) -> None:
+    it = box(boxes, receipts_keep_s=60.0)
+    it.zones.down = {"east"}
+    it.add(3)
+    while it.zones.tries < 2:
+        await asyncio.sleep(0.001)
+    assert len(it.receipts) == 3
+    it.clock.advance(61.0)
+    late = it.add(1)
+    while len(it.receipts) > 1:
+        await asyncio.sleep(0.001)
+    assert it.metrics.counted(Metric.GW_RECEIPTS_DROPPED, zone="east", why="age") == 3
+    assert it.receipts.settled(("a", "d")) == {late[0].id}
+    it.zones.down = set()
+    assert await it.receipts.flush(5.0)
+    assert it.zones.of("east") == late
+
+
+async def test_one_zone_s_full_buffer_takes_no_room_from_another_s(boxes: list[Box]) -> None:
+    it = box(boxes, receipts_bound=2)
+    it.zones.down = {"east"}
+    it.add(5, shard=0)
+    it.zones.hold = asyncio.Event()
+    west = it.add(2, shard=150)
+    it.zones.hold.set()
+    while it.zones.of("west") != west:
+        await asyncio.sleep(0.001)
+    assert len(it.receipts) == 2
+
+
+async def test_receipts_that_move_to_a_zone_without_room_are_given_up_with_a_count(boxes: list[Box]) -> None:
+    it = box(boxes, receipts_bound=2)
+    it.zones.down = {"east", "west"}
+    it.add(2, shard=150)
+    moving = it.add(2, shard=0)
+    it.map = ShardMap.single("west")
+    while len(it.receipts) > 2:
+        await asyncio.sleep(0.001)
+    assert it.metrics.counted(Metric.GW_RECEIPTS_DROPPED, zone="east", why="bound") == 2
+    assert it.receipts.settled(("a", "d")).isdisjoint(receipt.id for receipt in moving)
 
 
 async def test_at_the_bound_receipts_are_dropped_with_a_count_and_not_called_settled(boxes: list[Box]) -> None:

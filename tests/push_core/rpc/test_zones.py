@@ -78,3 +78,50 @@ async def test_no_address_is_tried_when_the_time_is_over() -> None:
     assert services.asked == ["a"]
     with pytest.raises(Unavailable, match="no time left"):
         await services.caller(ABC).call("east", 0, services.one)
+
+
+async def test_one_that_did_not_answer_comes_last_for_a_while() -> None:
+    services = Services(a=DeadlineExceeded("silence"))
+    caller = services.caller(ABC)
+    with pytest.raises(DeadlineExceeded):
+        await caller.call("east", 5, services.one)
+    services.asked.clear()
+    for _ in range(6):
+        await caller.call("east", 5, services.one)
+    assert "a" not in services.asked
+    services.now += 10
+    services.errors.clear()
+    for _ in range(3):
+        await caller.call("east", 5, services.one)
+    assert "a" in services.asked
+
+
+async def test_the_only_one_is_asked_however_silent_it_was() -> None:
+    services = Services(a=DeadlineExceeded("silence"))
+    caller = services.caller(Zones({"east": ("a",)}))
+    for _ in range(2):
+        with pytest.raises(DeadlineExceeded):
+            await caller.call("east", 5, services.one)
+    assert services.asked == ["a", "a"]
+
+
+async def test_the_answer_comes_back() -> None:
+    async def one(address: str, left_s: float) -> str:
+        return address
+
+    assert await ZoneCaller(ABC, lambda: 0.0).call("east", 5, one) == "a"
+
+
+def test_what_is_found_and_told_is_known_beside_what_settings_name() -> None:
+    zones = Zones({"east": ("a",), "west": ("x",)})
+    zones.find("east", ["b", "a"])
+    zones.tell({"west": ("y",), "north": ("n",)})
+    assert (zones.addresses("east"), zones.addresses("west"), zones.addresses("north")) == (
+        ["b", "a"],
+        ["y", "x"],
+        ["n"],
+    )
+    assert zones.known() == {"a", "b", "x", "y", "n"}
+    zones.find("east", [])
+    zones.tell({})
+    assert (zones.addresses("east"), zones.addresses("west"), zones.addresses("north")) == (["a"], ["x"], [])
