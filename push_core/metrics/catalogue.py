@@ -67,6 +67,12 @@ class Metric(enum.Enum):
     )
     DI_NODE_CALL_SECONDS = ("dispatcher.node.seconds", "timing", "Time of one Deliver call")
     # every program
+    RPC_REFUSED = (
+        "rpc.refused",
+        "count",
+        "Calls between programs that were refused before anything was done, by either side",
+        "reason",
+    )
     BREAKER_REFUSED = ("breaker.refused", "count", "Calls not made because their target failed lately", "target")
     CACHE_STALE = ("cache.stale", "count", "Values served past their time because the store was away", "cache")
     SHED = (
@@ -80,4 +86,18 @@ class Metric(enum.Enum):
     LIMITS_LOCAL = ("limits.local", "count", "Asks for tokens answered by this process alone, the store being away")
     LOOP_LAG = ("process.loop_lag", "gauge", "Smoothed delay of the event loop, in seconds", "program")
     TASK_ERRORS = ("process.task_errors", "count", "Uncaught errors in background tasks", "task")
+    ERROR_LOGS = ("process.error_logs", "count", "Log lines of level error and above", "logger")
+    PROCESS_READY = ("process.ready", "gauge", "1: it takes work; 0: /readyz says why not", "role")
+    PROCESS_STARTED = ("process.started", "gauge", "When the process started, unix seconds")
+    PROCESS_RSS = ("process.rss_bytes", "gauge", "Resident memory")
+    PROCESS_FILES = ("process.files", "gauge", "Open file descriptors")
+    PROCESS_FILES_MOST = ("process.files.most", "gauge", "File descriptors that the process may have")
+    PROCESS_CPU = ("process.cpu_ms", "count", "CPU used by all threads, in ms")
+    PROCESS_TASKS = ("process.tasks", "gauge", "asyncio tasks alive")
+    PROCESS_THREADS = ("process.threads", "gauge", "Threads of Python")
+    PROCESS_COLLECTIONS = ("process.collections", "count", "Runs of Python's collector", "generation")
+    PROCESS_DISK_FREE = ("process.disk.free_bytes", "gauge", "Room on the disk of the data folder")
+    LOOP_WORST = ("process.loop.worst_s", "gauge", "Longest delay of the event loop since the last sample, in seconds")
+    LOOP_HELD = ("process.loop.held", "count", "Times one callback held the event loop longer than [admin] held_s")
+    NOT_RUN = ("process.not_run", "count", "Times the process was not run: stopped, or a machine without CPU to give")
     TRAIL_DROPPED = ("trail.dropped", "count", "Trail events dropped at the buffer's bound")

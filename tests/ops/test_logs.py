@@ -34,6 +34,7 @@ def test_for_machines_each_line_is_one_object() -> None:
     first, second = lines_of(out)
     assert (first["event"], first["level"], first["port"]) == ("started", "info", 1)
     assert (second["event"], second["level"]) == ("odd: 2", "warning")
+    assert (first["logger"], second["logger"]) == ("a", "library")
 
 
 def test_for_people_a_line_has_no_braces() -> None:
@@ -74,3 +75,25 @@ def test_people_read_the_time_on_their_wall_and_machines_the_instant() -> None:
     structlog.get_logger("b").info("started")
     assert re.match(r"\d\d:\d\d:\d\d \[", for_people.getvalue())
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", str(lines_of(for_machines)[0]["timestamp"]))
+
+
+def test_error_lines_are_counted_by_their_module() -> None:
+    logs.error_lines.take()
+    logs.configure(as_json=True, stream=io.StringIO())
+    structlog.get_logger("push_api.app").error("one")
+    structlog.get_logger("push_api.app").exception("two", exc_info=ValueError("x"))
+    structlog.get_logger("push_api.app").warning("not an error")
+    structlog.get_logger().error("nobody's")
+    logging.getLogger("asyncio").critical("a library's")
+    assert logs.error_lines.take() == {"push_api.app": 2, "unnamed": 1, "asyncio": 1}
+    assert logs.error_lines.take() == {}
+
+
+def test_the_count_of_error_lines_has_a_bound() -> None:
+    logs.error_lines.take()
+    logs.configure(as_json=True, stream=io.StringIO())
+    for number in range(150):
+        structlog.get_logger(f"made-up-{number}").error("x")
+    counted = logs.error_lines.take()
+    assert len(counted) == 101
+    assert counted["other"] == 50

@@ -1,0 +1,151 @@
+"""Who holds the event loop: a heartbeat on the loop, and a thread that looks at the loop's stack when the heart does not beat.
+
+Two clocks tell three things apart: a callback that computes or blocks (its stack is logged), and a process that was not run at all (stopped
+by a signal, or a machine with no CPU to give), for which no stack is to blame.
+"""
+
+import asyncio
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+import structlog
+
+from ops.admin.frames import stack_of
+
+log = structlog.get_logger(__name__)
+
+DEEPEST = 40  # frames of a stack that are logged, the innermost
+KEPT = 5  # holds that are remembered for /debug/stacks
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One that was looked at. `cpu_s` is what the loop's thread computed meanwhile: much less than `held_s` means that it was blocked."""
+
+    at_unix: float
+    held_s: float
+    cpu_s: float
+    stack: tuple[str, ...]
+
+
+class Watchdog:
+    """`held_s`: how long is too long; `every_s`: pause between two log lines. The counts are read with `take`.
+
+    `start` and `stop` on the loop that is watched.
+    """
+
+    def __init__(
+        self,
+        *,
+        held_s: float,
+        every_s: float,
+        now: Callable[[], float] = time.monotonic,
+        frames: Callable[[], dict[int, FrameType]] = sys._current_frames,
+    ) -> None:
+        self._held_s = held_s
+        self._every_s = every_s
+        self._interval_s = held_s / 2
+        self._now = now
+        self._frames = frames
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop_thread = 0
+        # Written by the loop, read by the thread.
+        self._due = 0.0
+        self._cpu_at_beat = 0.0
+        # Written by the thread, read by the loop.
+        self._ticked = 0.0
+        self._not_run_at = 0.0
+        self._seen_due = 0.0  # the beat whose lateness has been looked at
+        self._logged_at = float("-inf")
+        self._unlogged = 0
+        # Written by the loop only.
+        self._held = 0
+        self._not_run = 0
+        self._lag_s = 0.0
+        self.holds: deque[Hold] = deque(maxlen=KEPT)
+
+    def start(self) -> None:
+        self._loop_thread = threading.get_ident()
+        self._ticked = self._now()
+        self._arm()
+        self._thread = threading.Thread(target=self._watch, name="admin.watchdog", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._thread is not None:
+            self._thread.join(timeout=1.0)
+
+    def take(self) -> tuple[int, int, float]:
+        """Since the last time: how often the loop was held, how often the process was not run, the longest delay of the loop in seconds."""
+        taken = self._held, self._not_run, self._lag_s
+        self._held, self._not_run, self._lag_s = 0, 0, 0.0
+        return taken
+
+    def _arm(self) -> None:
+        self._cpu_at_beat = time.thread_time()
+        self._due = self._now() + self._interval_s
+        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._beat)
+
+    def _beat(self) -> None:
+        now = self._now()
+        lag_s = now - self._due
+        self._lag_s = max(self._lag_s, lag_s)
+        if lag_s > self._held_s:
+            cpu_s = time.thread_time() - self._cpu_at_beat
+            # The thread was not run either, or has noticed so itself before the loop had its turn.
+            asleep = now - self._ticked > self._held_s or self._not_run_at >= self._due
+            if asleep and cpu_s < lag_s / 2:
+                self._not_run += 1
+                log.warning(
+                    "the process was not run: stopped, or the machine has no CPU to give", seconds=round(lag_s, 3)
+                )
+            else:
+                self._held += 1
+                if self._seen_due == self._due and self._logged_at >= self._due:
+                    log.warning("the event loop runs again", held_ms=round(lag_s * 1_000), cpu_ms=round(cpu_s * 1_000))
+        self._arm()
+
+    def _watch(self) -> None:
+        clock = time.pthread_getcpuclockid(self._loop_thread)
+        while not self._stopped.is_set():
+            asleep_at, cpu_before = self._now(), time.process_time()
+            if self._stopped.wait(self._interval_s):
+                return
+            now = self._now()
+            overslept_s = now - asleep_at - self._interval_s
+            not_run = overslept_s > self._held_s / 2 and time.process_time() - cpu_before < overslept_s / 2
+            if not_run:
+                self._not_run_at = now
+            self._ticked = now
+            due = self._due
+            if not_run or now - due <= self._held_s or due == self._seen_due:
+                continue
+            self._seen_due = due
+            self._look(now, now - due, time.clock_gettime(clock) - self._cpu_at_beat)
+
+    def _look(self, now: float, held_s: float, cpu_s: float) -> None:
+        frame = self._frames().get(self._loop_thread)
+        stack = tuple(stack_of(frame)[-DEEPEST:]) if frame is not None else ()
+        self.holds.append(Hold(time.time(), held_s, cpu_s, stack))
+        if now - self._logged_at < self._every_s:
+            self._unlogged += 1
+            return
+        self._logged_at = now
+        log.warning(
+            "the event loop is held",
+            held_ms=round(held_s * 1_000),
+            cpu_ms=round(cpu_s * 1_000),
+            not_logged=self._unlogged,
+            stack=list(stack),
+        )
+        self._unlogged = 0
