@@ -11,7 +11,7 @@ def with_cluster_key(settings: AllSettings, data: Path) -> AllSettings:
     """The settings with the key that `data` keeps, if they name none themselves. Raises ConfigError when there is neither a key nor
     certificates: a key made up here would be one that no other program knows."""
     stores = settings.stores
-    if stores.cluster_key is not None:
+    if stores.cluster_key is not None or stores.rpc_cert is not None:
         return settings
     path = data / CLUSTER_KEY_FILE
     try:
@@ -24,5 +24,5 @@ def with_cluster_key(settings: AllSettings, data: Path) -> AllSettings:
         return settings.with_cluster_key(key)
     raise ConfigError(
         "[stores] cluster_key: not set, and programs of their own must all show the same one: put one line of your choice (say, of "
-        f"`openssl rand -hex 32`) into TACO_STORES_CLUSTER_KEY or {path}, the same for all"
+        f"`openssl rand -hex 32`) into TACO_STORES_CLUSTER_KEY or {path}, the same for all; or set rpc_cert, rpc_key and rpc_ca"
     )

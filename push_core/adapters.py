@@ -65,7 +65,23 @@ class StoreSettings:
         1.0, "When for so long all that ended has ended well, everything passes again.", at_least=0.01
     )
     cluster_key: str | None = setting(
-        None, "Secret that programs show one another; random when not set (one process only).", secret=True
+        None,
+        "Secret that programs show one another, the same for all of them; not needed with certificates.",
+        secret=True,
+    )
+    rpc_cert: Path | None = setting(
+        None,
+        "Certificate of this program for calls between programs (PEM): both sides show one then. With rpc_key, rpc_ca.",
+    )
+    rpc_key: Path | None = setting(None, "Its private key (PEM, without a password).")
+    rpc_ca: Path | None = setting(None, "Certificate of the authority that signed those of all programs (PEM).")
+    rpc_cert_name: str | None = setting(
+        None, "Name that certificates of peers carry when it is not the host that they are dialled by."
+    )
+    rpc_allowed_networks: tuple[str, ...] = setting(
+        (),
+        "Where addresses that presence names may be dialled: networks (10.0.0.0/8), host names, *.SUFFIX, * for names without a dot. Empty: "
+        "anywhere with certificates; else loopback, and for a listener that is not on loopback private networks and the names beside its own.",
     )
 
     def __repr__(self) -> str:  # a DSN may carry a password
@@ -239,13 +255,19 @@ async def _inproc_rpc(dsn: Dsn, given: _With) -> Rpc:
 
 async def _grpc_rpc(dsn: Dsn, given: _With) -> Rpc:
     from push_core.rpc.grpc import GrpcRpc
+    from push_core.rpc.trust import Certificates
 
+    settings = given.settings
+    numbers: dict[str, Any] = {**dsn.numbers("max_in_flight", "max_message_bytes", "max_peers", texts=("advertise",))}
     return GrpcRpc(
         dsn.host_and_port(),
-        cluster_key=given.settings.cluster_key,
-        receipts=given.settings.receipts,
+        cluster_key=settings.cluster_key,
+        certificates=Certificates.load(settings.rpc_cert, settings.rpc_key, settings.rpc_ca, settings.rpc_cert_name),
+        networks=settings.rpc_allowed_networks,
+        receipts=settings.receipts,
         advertise=dsn.options.get("advertise"),
-        **dsn.numbers("max_in_flight", "max_message_bytes", "max_peers", texts=("advertise",)),
+        metrics=given.metrics,
+        **numbers,
     )
 
 

@@ -30,7 +30,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("push_core/sql/*", "push_core/*/sql.py"),
     "alembic": ("push_core/sql/*",),
     "grpc": ("push_core/rpc/grpc*.py", "push_api/grpc_server.py", "sdk_proto/rpc/*"),
-    "grpc_health": ("push_core/rpc/grpc.py", "push_api/grpc_server.py"),
+    "grpc_health": ("push_core/rpc/grpc_listener.py", "push_api/grpc_server.py"),
     "grpc_tools": ("sdk_proto/rpc/generate.py",),
     "google": ("sdk_proto/wire/*", "sdk_proto/rpc/*", "push_api/grpc_server.py"),
     "websockets": ("sdk_proto/python/transport.py", "push_gateway/handshake.py"),

@@ -40,6 +40,14 @@ class Zones:
         known = (self._registered, self._found, self._told, self._named)
         return list(dict.fromkeys(address for each in known for address in each.get(zone, ())))
 
+    def vouched(self, address: str) -> bool:
+        """Whether somebody names it who may: this process, control or the settings. Presence is none of them."""
+        return any(
+            address in addresses
+            for known in (self._registered, self._told, self._named)
+            for addresses in known.values()
+        )
+
     def known(self) -> set[str]:
         """All addresses of all zones."""
         known = (self._registered, self._found, self._told, self._named)

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from push_core.errors import ConfigError, DeadlineExceeded, Unavailable
 from push_core.rpc.grpc import GrpcRpc
+from push_core.rpc.grpc_metadata import KEY, VERSION
 from push_core.rpc.port import Deliver, Delivered, Kick, Offer, Poke, Receipt, ReceiptKind
 from push_core.rpc.wire import DELIVER, NODE, RECEIPTS
 
@@ -303,10 +304,12 @@ async def test_an_answer_over_the_size_limit_leaves_the_outcome_unknown(stack: A
 
 
 async def raw(address: str, body: bytes, timeout_s: float | None) -> grpc.StatusCode:
+    rpc = GrpcRpc(cluster_key="secret")
+    metadata = ((KEY, rpc.proof), (VERSION, str(rpc.spoken)))
     async with aio.insecure_channel(address) as channel:
         send = channel.unary_unary(DELIVER.path, None, None)
         with pytest.raises(aio.AioRpcError) as caught:
-            await send(body, timeout=timeout_s, metadata=(("taco-cluster-key", GrpcRpc(cluster_key="secret").proof),))
+            await send(body, timeout=timeout_s, metadata=metadata)
         return caught.value.code()
 
 
