@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import structlog
 
 from ops import process
-from ops.admin.server import AdminServer
+from ops.admin.inside import Inside
 from ops.admin.settings import AdminSettings
 from ops.process_settings import ProcessSettings
 from push_core.adapters import GatewayPorts, StoreSettings, open_ports
@@ -109,6 +109,7 @@ class Life(Generic[P]):
         self._waits_for = ""
         self._ports: P | None = None
         self._made: Made | None = None
+        self._inside: Inside | None = None
 
     async def missing(self) -> list[str]:
         """What /readyz says."""
@@ -119,11 +120,15 @@ class Life(Generic[P]):
     async def run(self, announce: Callable[[Serving], None]) -> int:
         plan = self._plan
         told = process.Told()
-        admin = AdminServer(
-            plan.admin.host, plan.admin.port, key=plan.stores.cluster_key, ready=self.missing, settings=plan.admin
+        inside = self._inside = Inside(
+            plan.admin,
+            role=plan.role,
+            name=plan.name,
+            key=plan.stores.cluster_key,
+            ready=self.missing,
+            data=plan.data,
         )
-        if plan.admin.port >= 0:
-            await admin.start()
+        await inside.start()
         starting = asyncio.ensure_future(self._start_patiently())
         waiting = asyncio.ensure_future(told.event.wait())
         try:
@@ -137,7 +142,7 @@ class Life(Generic[P]):
                 return 0
             made = starting.result()
             try:
-                announce(self._serving(made.where(), admin))
+                announce(self._serving(made.where(), inside.port))
                 process.settle_collector(plan.process.collect_after)
                 await waiting
             finally:
@@ -145,7 +150,7 @@ class Life(Generic[P]):
             return status
         finally:
             waiting.cancel()
-            await admin.stop()
+            await inside.stop()
 
     async def _start_patiently(self) -> Made:
         """Raises ConfigError. While a server is down it tries again, with a line in the log now and then."""
@@ -169,6 +174,8 @@ class Life(Generic[P]):
     async def _start(self) -> Made:
         plan, clock = self._plan, Clock()
         ports = await open_ports(plan.stores, clock=clock, data=plan.data, only=plan.only)
+        if self._inside is not None:
+            self._inside.use(ports.metrics)
         try:
             made = plan.make(ports, clock)
             await made.program.start()
@@ -178,11 +185,11 @@ class Life(Generic[P]):
         self._ports = ports
         return made
 
-    def _serving(self, where: Where, admin: AdminServer) -> Serving:
+    def _serving(self, where: Where, admin_port: int | None) -> Serving:
         plan = self._plan
         ports = dict(where.ports)
-        if plan.admin.port >= 0:
-            ports["admin"] = admin.address[1]
+        if admin_port is not None:
+            ports["admin"] = admin_port
         return Serving(plan.name, plan.role, os.getpid(), plan.zone, ports, where.url)
 
     async def _stop(self, made: Made) -> int:

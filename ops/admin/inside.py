@@ -67,6 +67,7 @@ class Inside:
         )
         self._crew = Crew("admin", NullMetrics())
         self._signal = False
+        self._watching = False
         self._server = (
             AdminServer(
                 settings.host,
@@ -101,13 +102,11 @@ class Inside:
         with suppress(AttributeError, OSError, RuntimeError, ValueError):
             faulthandler.register(STACKS_SIGNAL, file=sys.stderr, all_threads=True)
             self._signal = True
-        if self._watchdog is not None:
-            self._watchdog.start()
         self._crew.keep("samples", self._sample_and_sleep)
 
     async def stop(self) -> None:
         await self._crew.stop()
-        if self._watchdog is not None:
+        if self._watchdog is not None and self._watching:
             self._watchdog.stop()
         if self._signal:
             faulthandler.unregister(STACKS_SIGNAL)
@@ -169,14 +168,23 @@ class Inside:
 
     async def _sample_and_sleep(self) -> None:
         self.sample()
-        if not isinstance(self._metrics, NullMetrics):
-            try:
-                async with asyncio.timeout(self._settings.answer_s):
-                    missing = await self._ready()
-            except TimeoutError:
-                missing = ["no answer in time"]
-            self._metrics.gauge(Metric.PROCESS_READY, 0.0 if missing else 1.0, role=self._role)
+        measured = not isinstance(self._metrics, NullMetrics)
+        if measured or not self._watching:
+            missing = await self._missing()
+            if measured:
+                self._metrics.gauge(Metric.PROCESS_READY, 0.0 if missing else 1.0, role=self._role)
+            if not missing and not self._watching and self._watchdog is not None:
+                # Not before: a start loads and computes, and holds up nobody.
+                self._watchdog.start()
+                self._watching = True
         await asyncio.sleep(self._settings.sample_s)
+
+    async def _missing(self) -> list[str]:
+        try:
+            async with asyncio.timeout(self._settings.answer_s):
+                return await self._ready()
+        except TimeoutError:
+            return ["no answer in time"]
 
     def _count_uncaught(self, where: str) -> None:
         self._uncaught_counts[where] += 1

@@ -50,8 +50,12 @@ async def test_the_pages_are_there_and_what_they_show_is_this_process() -> None:
         tasks = (await client.get(f"{base}/debug/tasks")).json()
         assert any(group["name"] == "admin.samples" for group in tasks["groups"])
         assert all(group["oldest_s"] is not None for group in tasks["groups"] if group["name"].startswith("admin."))
-        stacks = (await client.get(f"{base}/debug/stacks")).json()
-        assert any(thread["name"] == "admin.watchdog" for thread in stacks["threads"])
+        async with asyncio.timeout(10):  # it watches once the process is ready
+            while not any(
+                thread["name"] == "admin.watchdog"
+                for thread in (await client.get(f"{base}/debug/stacks")).json()["threads"]
+            ):
+                await asyncio.sleep(0.01)
         assert (await client.get(f"{base}/debug/heap")).json()["objects"] > 1_000
         assert (await client.get(f"{base}/readyz")).json() == {"ready": True}
 
