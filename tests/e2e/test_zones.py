@@ -39,6 +39,7 @@ class Zone:
     secret: str
     dispatcher: Dispatcher
     api: PushApi
+    http: httpx.AsyncClient
 
     @classmethod
     async def open(cls, name: str, ports: Ports, stack: AsyncExitStack) -> "Zone":
@@ -51,7 +52,10 @@ class Zone:
         api = PushApi(ApiSettings(zone=name, port=0, grpc_port=-1), ports)
         await api.start()
         stack.push_async_callback(api.stop, 1.0)
-        return cls(name, ports, secrets.key, secrets.device_secret, dispatcher, api)
+        headers = {"authorization": f"Bearer {secrets.key}"}
+        http = httpx.AsyncClient(base_url=api.url, headers=headers, trust_env=False)
+        stack.push_async_callback(http.aclose)
+        return cls(name, ports, secrets.key, secrets.device_secret, dispatcher, api, http)
 
     async def put(self, key: str, value: Any) -> None:
         await self.ports.control.control.put(key, value)
@@ -59,20 +63,16 @@ class Zone:
 
     async def push(self, count: int) -> list[str]:
         """Accepted ids, the devices taking turns."""
-        headers = {"authorization": f"Bearer {self.key}"}
         messages = [
             {"target": {"device": f"d-{number % DEVICES}"}, "title": "Order", "body": "Two bags"}
             for number in range(count)
         ]
-        async with httpx.AsyncClient(base_url=self.api.url, headers=headers, trust_env=False) as http:
-            answer = await http.post("/v1/messages:batch", json={"messages": messages})
+        answer = await self.http.post("/v1/messages:batch", json={"messages": messages})
         assert answer.status_code == 202, answer.text
         return [result["id"] for result in answer.json()["results"]]
 
     async def state(self, message_id: str) -> str:
-        headers = {"authorization": f"Bearer {self.key}"}
-        async with httpx.AsyncClient(base_url=self.api.url, headers=headers, trust_env=False) as http:
-            return str((await http.get(f"/v1/messages/{message_id}")).json()["state"])
+        return str((await self.http.get(f"/v1/messages/{message_id}")).json()["state"])
 
     async def until_delivered(self, ids: list[str]) -> None:
         for message_id in ids:
@@ -176,8 +176,6 @@ async def test_shards_move_between_zones_while_messages_are_under_way(site: Site
 
 async def test_a_zone_without_shards_says_so(site: Site) -> None:
     await site.b.put("shards", {"zones": {"a": [[0, 255]]}})
-    headers = {"authorization": f"Bearer {site.b.key}"}
-    async with httpx.AsyncClient(base_url=site.b.api.url, headers=headers, trust_env=False) as http:
-        answer = await http.post("/v1/messages", json={"target": {"device": "d-1"}, "title": "x", "body": "y"})
+    answer = await site.b.http.post("/v1/messages", json={"target": {"device": "d-1"}, "title": "x", "body": "y"})
     assert answer.status_code == 503
     assert "owns no shard" in answer.json()["error"]["message"]
