@@ -1,4 +1,4 @@
-# Every verb makes .venv first, if need be. PYTHON=python3.12 chooses the interpreter; ARGS="…" is passed on by `run`, `test` and `bench`.
+# Every verb makes .venv first, if need be. PYTHON=python3.12 chooses the interpreter; ARGS="…" is passed on by `run`, `cluster`, `test` and `bench`.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -17,6 +17,9 @@ help: ## list the verbs
 
 run: $(VENV)/.installed ## start Taco here: API on 8080, gateway on 8081 (ARGS="--data DIR --api-port 0 …")
 	@exec $(BIN)/taco up $(ARGS)
+
+cluster: $(VENV)/.installed ## start Redis, MariaDB, RabbitMQ and the programs as processes of their own (ARGS="--gateways 3 …")
+	@exec $(BIN)/taco cluster $(ARGS)
 
 install: $(VENV)/.installed ## make .venv with everything that Taco needs, and stop there
 
@@ -66,4 +69,4 @@ $(VENV)/.developed: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/pytho
 $(VENV)/bin/python:
 	@bash ops/find_python.sh "$(PYTHON)" $(VENV)
 
-.PHONY: help run install test lint format types bench docs proto constraints clean
+.PHONY: help run cluster install test lint format types bench docs proto constraints clean

@@ -17,11 +17,9 @@ import structlog
 from dispatcher.app import Dispatcher
 from ops import demo_app, demo_file, process
 from ops.data_folder import DataFolder
-from ops.demo.routes import DemoContext, demo_routes
-from ops.demo_calls import DemoCalls
 from ops.demo_file import DemoFile
+from ops.demo_page import DemoPage, PageOf
 from ops.settings import AllSettings
-from ops.tokens import mint
 from push_api.app import PushApi
 from push_core.adapters import open_ports
 from push_core.clock import Clock
@@ -32,7 +30,6 @@ log = structlog.get_logger(__name__)
 # Shares of the five seconds in which everything is to end; a program that needs longer is cut off.
 STOP_API_S, STOP_GATEWAY_S, STOP_DISPATCHER_S = 1.0, 1.5, 1.5
 STOP_ALL_S = 4.5
-PAGE_TOKEN_S = 3_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +86,13 @@ class Local:
         await run(Dispatcher(settings.dispatcher, ports, self._clock), STOP_DISPATCHER_S)
         gateway = Gateway(settings.gateway, ports, self._clock)
         await run(gateway, STOP_GATEWAY_S)
-        calls = DemoCalls(secrets.key)
-        started.push_async_callback(calls.close)
-        hosts: set[str] = set()  # known once the port is
-        context = DemoContext(
-            token=page_token,
-            app=demo_app.NAME,
-            gateway_url=from_here(gateway.url),
-            allowed_hosts=hosts,
-            mint=lambda device: mint(
-                demo_app.NAME, device, secrets.device_secret, now_s=self._clock.wall_ms() // 1_000, ttl_s=PAGE_TOKEN_S
-            ),
-            send=calls.send,
-            get=calls.get,
-            recall=calls.recall,
-        )
-        api = PushApi(settings.api, ports, self._clock, extra_routes=demo_routes(context))
+        of = PageOf(page_token, secrets.key, secrets.device_secret, from_here(gateway.url))
+        page = DemoPage(of, self._clock)
+        started.push_async_callback(page.close)
+        api = PushApi(settings.api, ports, self._clock, extra_routes=page.routes)
         await run(api, STOP_API_S)
-        port = api.url.rpartition(":")[2]
         api_url = from_here(api.url)
-        calls.use(api_url)
-        port = api_url.rpartition(":")[2]
-        hosts.update({api_url.partition("://")[2].lower(), f"127.0.0.1:{port}", f"localhost:{port}"})
+        page.use(api_url)
 
         demo = DemoFile(
             api=api_url,

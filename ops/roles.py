@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher.app import Dispatcher
+from ops.demo_page import DemoPage, WithPage, read_page_of
+from ops.local import from_here
 from ops.program import Made, Plan, Where
 from ops.settings import AllSettings
 from push_api.app import PushApi
@@ -26,16 +28,21 @@ _SHARED = {
 _ALONE = {"memory", "inproc"}
 
 
-def api(settings: AllSettings, data: Path | None) -> Plan[ApiPorts]:
+def api(settings: AllSettings, data: Path | None, demo: Path | None = None) -> Plan[ApiPorts]:
+    """`demo`: with the demo page for the app in that folder's demo.json. Raises ConfigError if there is none."""
     _check_shared(settings.stores, "presence", "queues")
+    page_of = read_page_of(demo) if demo is not None else None
 
     def make(ports: ApiPorts, clock: Clock) -> Made:
-        program = PushApi(settings.api, ports, clock)
+        page = DemoPage(page_of, clock) if page_of is not None else None
+        program = PushApi(settings.api, ports, clock, extra_routes=page.routes if page is not None else ())
 
         def where() -> Where:
             return Where(_ports(http=program.url, grpc=program.grpc_address or ""), program.url)
 
-        return Made(program, where)
+        if page is None:
+            return Made(program, where)
+        return Made(WithPage(program, page, lambda: from_here(program.url)), where)
 
     own = settings.api
     return Plan(API, own.name, own.zone, ApiPorts, make, settings.stores, settings.process, settings.admin, data)
@@ -73,7 +80,7 @@ def dispatcher(settings: AllSettings, data: Path | None) -> Plan[Ports]:
     return Plan(DISPATCHER, own.name, own.zone, Ports, make, settings.stores, settings.process, settings.admin, data)
 
 
-PLANS: dict[str, Callable[[AllSettings, Path | None], Plan[Any]]] = {API: api, GATEWAY: gateway, DISPATCHER: dispatcher}
+PLANS: dict[str, Callable[..., Plan[Any]]] = {API: api, GATEWAY: gateway, DISPATCHER: dispatcher}
 
 
 def _check_shared(stores: StoreSettings, *ports: str) -> None:

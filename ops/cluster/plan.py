@@ -61,7 +61,7 @@ def processes(data: Path, options: Options) -> list[Planned]:
     Raises ConfigError."""
     ports = _PortBook(data / _PORTS)
     planned = [
-        *(_api(ports, number, options) for number in range(1, options.apis + 1)),
+        *(_api(ports, number, options, data) for number in range(1, options.apis + 1)),
         *(_gateway(ports, number, options) for number in range(1, options.gateways + 1)),
         *(_dispatcher(ports, number, options) for number in range(1, options.dispatchers + 1)),
         *(_relay(ports, number) for number in range(1, options.relays + 1)),
@@ -89,12 +89,12 @@ def shared_settings(
     }
 
 
-def _api(book: "_PortBook", number: int, options: Options) -> Planned:
+def _api(book: "_PortBook", number: int, options: Options, data: Path) -> Planned:
     name = f"{API}-{number}"
     http = book.take(name, "http", options.api_port if number == 1 else 0)
     grpc, admin = book.take(name, "grpc"), book.take(name, "admin")
     env = {"TACO_API_NAME": name, "TACO_API_PORT": str(http), "TACO_API_GRPC_PORT": str(grpc), **_admin(admin)}
-    return Planned(name, API, {"http": http, "grpc": grpc, "admin": admin}, env=env)
+    return Planned(name, API, {"http": http, "grpc": grpc, "admin": admin}, ("--demo", str(data.absolute())), env)
 
 
 def _gateway(book: "_PortBook", number: int, options: Options) -> Planned:

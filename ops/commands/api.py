@@ -1,5 +1,6 @@
 """`taco api`: the push API as a process of its own."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,12 @@ def api(
         ),
     ] = None,
     admin_port: AdminPort = None,
+    demo: Annotated[
+        Path | None,
+        typer.Option(
+            "--demo", metavar="DIR", help="With the demo page, for the app in DIR/demo.json.", show_default="none"
+        ),
+    ] = None,
     data: Data = DATA,
     as_json: AsJson = False,
 ) -> None:
@@ -39,4 +46,5 @@ def api(
         config=config,
         data=data,
         as_json=as_json,
+        demo=demo,
     )
