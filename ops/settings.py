@@ -38,7 +38,6 @@ class Overrides:
     name: str | None = None
     zone: str | None = None
     roles: tuple[str, ...] | None = None
-    reuse_port: bool | None = None
     admin_port: int | None = None
 
 
@@ -88,7 +87,6 @@ def load_all(data: Path, file: Path | None, env: Mapping[str, str], overrides: O
                 **named_as,
                 "host": overrides.host,
                 "port": overrides.gateway_port,
-                "reuse_port": overrides.reuse_port,
             },
         ),
         dispatcher=section("dispatcher", DispatcherSettings, {**named_as, "roles": overrides.roles}),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ops.commands.programs import DATA, AdminPort, AsJson, Config, Data, Host, Name, Zone, serve
+from ops.commands.programs import DATA, AdminPort, AsJson, Config, Data, Host, Name, Zone, serve, serve_workers
 
 
 def gateway(
@@ -16,15 +16,22 @@ def gateway(
         int | None,
         typer.Option("--port", min=0, max=65_535, help="Port for devices; 0 picks a free one.", show_default="8081"),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=1,
+            max=256,
+            help="Processes that share the port, each a node: NAME.1, NAME.2, … With a fixed admin port theirs follow it.",
+        ),
+    ] = 1,
     admin_port: AdminPort = None,
     data: Data = DATA,
     as_json: AsJson = False,
 ) -> None:
-    """Run one gateway: it holds the connections of devices. SIGTERM ends it in order."""
-    serve(
-        "gateway",
-        {"name": name, "zone": zone, "host": host, "gateway_port": port, "admin_port": admin_port},
-        config=config,
-        data=data,
-        as_json=as_json,
-    )
+    """Run one gateway, or several on one port: it holds the connections of devices. SIGTERM ends it in order."""
+    overrides = {"name": name, "zone": zone, "host": host, "gateway_port": port, "admin_port": admin_port}
+    if workers == 1:
+        serve("gateway", overrides, config=config, data=data, as_json=as_json)
+    else:
+        serve_workers(workers, overrides, config=config, data=data, as_json=as_json)
