@@ -50,6 +50,7 @@ def api(settings: AllSettings, data: Path | None, demo: Path | None = None) -> P
 
 def gateway(settings: AllSettings, data: Path | None) -> Plan[GatewayPorts]:
     _check_shared(settings.stores, "presence")
+    _check_advertised(settings.stores)
 
     def make(ports: GatewayPorts, clock: Clock) -> Made:
         program = Gateway(settings.gateway, ports, clock)
@@ -67,6 +68,7 @@ def gateway(settings: AllSettings, data: Path | None) -> Plan[GatewayPorts]:
 
 def dispatcher(settings: AllSettings, data: Path | None) -> Plan[Ports]:
     _check_shared(settings.stores, "presence", "queues")
+    _check_advertised(settings.stores)
 
     def make(ports: Ports, clock: Clock) -> Made:
         program = Dispatcher(settings.dispatcher, ports, clock)
@@ -92,12 +94,22 @@ def _check_shared(stores: StoreSettings, *ports: str) -> None:
             continue
         if port == "rpc":
             raise ConfigError(
-                f"[stores] rpc: {Dsn.hide_password(dsn)} reaches only the process itself; programs of their own need grpc://HOST:PORT"
+                f"[stores] rpc: {dsn} reaches only the process itself; programs of their own need grpc://HOST:PORT"
             )
         holds, example = _SHARED[port]
         raise ConfigError(
             f"[stores] {port}: {Dsn.hide_password(dsn)} lives inside one process, and programs of their own share the {holds}: set it to the "
             f"same for all of them, such as {example} (`taco up` runs all in one process)"
+        )
+
+
+def _check_advertised(stores: StoreSettings) -> None:
+    """Raises ConfigError for a listener whose address tells peers nothing: they are given it through presence."""
+    dsn = Dsn.parse(stores.rpc, "[stores] rpc", ("grpc",))
+    if dsn.url.hostname in ("0.0.0.0", "::") and not dsn.options.get("advertise"):  # noqa: S104 - refused
+        raise ConfigError(
+            f"[stores] rpc: {stores.rpc} listens on every address, and peers must be told one: add ?advertise=HOST, a name or address by which "
+            "they reach this machine"
         )
 
 

@@ -28,6 +28,7 @@ from push_core.adapters import ApiPorts
 from push_core.clock import Clock
 from push_core.control.watch import ControlWatch
 from push_core.errors import Unavailable
+from push_core.rpc.discovery import Discovery
 from push_core.shards import ShardMap
 from push_core.tasks import Crew
 
@@ -45,6 +46,10 @@ class PushApi:
         shards = ZoneShards(ports.control, settings.zone, clock)
         self._crew = Crew("api", ports.metrics)
         self._peers = ports.rpc.peers()
+        # Which gateways live: connections to those that are gone are closed.
+        self._discovery = Discovery(
+            ports.presence, ports.control, ports.rpc.zones, self._peers, settings.zone, timeout_s=timeout_s
+        )
         self._issuing = Issuing(
             ports.messages,
             clock,
@@ -134,6 +139,7 @@ class PushApi:
         except Unavailable as error:
             log.warning("started without an issuer number; not ready yet", reason=error.message)
         self._crew.keep("issuer", self._issuing.keep)
+        self._crew.keep("peers", self._discovery.run)
         self._readiness.serving = True
 
     async def stop(self, grace_s: float) -> None:
