@@ -141,6 +141,10 @@ class ClusterProcess:
             self.process.kill()
         await self.process.wait()
 
+    def log_lines(self) -> list[dict[str, object]]:
+        """What the starter has logged."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
     def log_of(self, name: str) -> str:
         """What a program has logged, or a server ("redis", "mariadb", "rabbitmq")."""
         program = self.data / "log" / f"{name}.log"

@@ -6,6 +6,7 @@ Composition only. DATA then holds: `cluster.json` (what runs now), `demo.json` (
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from ops.cluster.supervisor import Child, ChildFailed, Supervisor
 from ops.data_folder import DataFolder
 from ops.demo_file import DemoFile, write_private
 from ops.local import Addresses
+from ops.settings import Overrides, load_all
 from push_core.adapters import open_devices
 from push_core.clock import Clock
 from push_core.errors import TacoError
@@ -49,7 +51,10 @@ class Cluster:
         maria = MariaServer(data / "servers" / "mariadb", max_connections=MAX_CONNECTIONS)
         rabbit = RabbitServer(data / "servers" / "rabbitmq")
         own = plan.shared_settings(redis, maria, rabbit, options, folder.cluster_key())
-        self._settings = settings_file.merged(own, options.config)
+        if options.config is not None:
+            load_all(data, options.config, os.environ, Overrides())  # so that complaints name the user's file
+        settings_file.write(data / plan.SETTINGS, settings_file.merged(own, options.config))
+        self._stores = load_all(data, data / plan.SETTINGS, os.environ, Overrides()).stores
         self._planned = plan.processes(data, options)
         self._keeper = ServerKeeper([redis, maria, rabbit], self._write)
         self._running = AsyncExitStack()
@@ -61,7 +66,6 @@ class Cluster:
             started.callback(self._write)
             await self._keeper.start()
             started.push_async_callback(self._keeper.stop)
-            settings_file.write(self._data / plan.SETTINGS, self._settings)
             await self._upgrade()
             addresses = await self._make_demo()
             supervisor = self._supervisor = Supervisor(self._changed)
@@ -102,7 +106,7 @@ class Cluster:
     async def _make_demo(self) -> Addresses:
         """The demo app, and DATA/demo.json: before the programs start, for the API's page reads it. The ports are known already."""
         known = demo_file.read(self._data)
-        devices = await open_devices(str(self._settings["stores"]["devices"]))
+        devices = await open_devices(self._stores.devices)
         try:
             secrets = await demo_app.ensure(devices, known, now=Clock().wall_ms())
         finally:

@@ -45,6 +45,8 @@ def cluster(
     as_json: AsJson = False,
 ) -> None:
     """Start a cluster here: Redis, MariaDB, RabbitMQ and each program as processes of their own; what dies is started again."""
+    import os
+
     from ops import process
     from ops.cluster.cluster import run
     from ops.cluster.install import ensure_installed
@@ -53,6 +55,7 @@ def cluster(
     from ops.cluster.supervisor import ChildFailed
     from ops.commands.up import announce
     from ops.data_folder import DataFolder
+    from ops.settings import with_source
     from push_core.errors import ConfigError, TacoError
 
     process.prepare(as_json=as_json)
@@ -72,7 +75,7 @@ def cluster(
             ensure_installed(print_error)
             status = run(folder, options, lambda addresses: announce(addresses, data, as_json=as_json))
     except ConfigError as error:
-        fail(str(error), Exit.USAGE)
+        fail(with_source(str(error), config, os.environ), Exit.USAGE)
     except TacoError as error:
         fail(error.message)
     except (ServerFailed, ChildFailed) as error:
