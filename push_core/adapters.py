@@ -44,7 +44,11 @@ class StoreSettings:
     limits: str = setting("memory://", "Token buckets of apps and addresses: memory:// (option size).")
     queues: str = setting("memory://", "Batches on their way: memory:// (options length, queue_bytes, parked).")
     trail: str = setting("memory://", "Searchable history of deliveries: memory:// (option size).")
-    metrics: str = setting("null://", "Counters and timings: null://, memory:// (option size).")
+    metrics: str = setting(
+        "null://",
+        "Counters and timings: null://, memory:// (option size), prometheus:// (option size; read at the admin port's /metrics), "
+        "statsd://HOST:PORT (options prefix, flush_ms, size, datagram for its most bytes, samples of a timing between flushes).",
+    )
     rpc: str = setting(
         "grpc://127.0.0.1:0",
         "Calls between programs: grpc://HOST:PORT to listen on (options max_in_flight, max_message_bytes, max_peers, and "
@@ -247,6 +251,21 @@ async def _memory_metrics(dsn: Dsn, _: _With) -> Metrics:
     return MemoryMetrics(**dsn.numbers("size"))
 
 
+async def _prometheus_metrics(dsn: Dsn, _: _With) -> Metrics:
+    from push_core.metrics.prometheus import PrometheusMetrics
+
+    return PrometheusMetrics(**dsn.numbers("size"))
+
+
+async def _statsd_metrics(dsn: Dsn, _: _With) -> Metrics:
+    from push_core.metrics.statsd import StatsdMetrics
+
+    host, _colon, port = dsn.host_and_port().rpartition(":")
+    texts = {"prefix": prefix} if (prefix := dsn.options.get("prefix")) is not None else {}
+    numbers = dsn.numbers("flush_ms", "size", "datagram", "samples", texts=("prefix",))
+    return await StatsdMetrics.open(host.strip("[]"), int(port), **numbers, **texts)
+
+
 async def _inproc_rpc(dsn: Dsn, given: _With) -> Rpc:
     from push_core.rpc.inproc import InprocRpc
 
@@ -279,7 +298,10 @@ CLAIMS = _Choice[Claims]("claims", {"memory": _memory_claims})
 LIMITS = _Choice[Limits]("limits", {"memory": _memory_limits})
 QUEUES = _Choice[Queues]("queues", {"memory": _memory_queues})
 TRAIL = _Choice[Trail]("trail", {"memory": _memory_trail})
-METRICS = _Choice[Metrics]("metrics", {"null": _null_metrics, "memory": _memory_metrics})
+METRICS = _Choice[Metrics](
+    "metrics",
+    {"null": _null_metrics, "memory": _memory_metrics, "prometheus": _prometheus_metrics, "statsd": _statsd_metrics},
+)
 RPC = _Choice[Rpc]("rpc", {"inproc": _inproc_rpc, "grpc": _grpc_rpc})
 
 

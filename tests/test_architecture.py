@@ -33,6 +33,8 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "grpc_health": ("push_core/rpc/grpc_listener.py", "push_api/grpc_server.py"),
     "grpc_tools": ("sdk_proto/rpc/generate.py",),
     "google": ("sdk_proto/wire/*", "sdk_proto/rpc/*", "push_api/grpc_server.py"),
+    "statsd": ("push_core/metrics/statsd.py",),
+    "prometheus_client": ("push_core/metrics/prometheus.py",),
     "websockets": ("sdk_proto/python/transport.py", "push_gateway/handshake.py"),
     "starlette": ("push_api/http.py", "ops/demo/routes.py"),
     "uvicorn": ("push_api/http.py",),

@@ -23,6 +23,8 @@ class Metric(enum.Enum):
         member.meaning = Meaning(kind, text, tags)
         return member
 
+    __hash__ = object.__hash__  # each look-up of a series asks for it, and Enum's own is a call of Python
+
     # push API
     API_REQUESTS = ("api.requests", "count", "Requests answered", "method", "status")
     API_ACCEPTED = ("api.accepted", "count", "Messages answered with 202", "app")
