@@ -20,6 +20,8 @@ from push_core.messages.port import Messages
 from push_core.metrics.port import Metrics
 from push_core.presence.port import Presence
 from push_core.queues.port import Queues
+from push_core.redis.place import OPTIONS as REDIS_OPTIONS
+from push_core.redis.place import SCHEMES as REDIS
 from push_core.rpc.port import Rpc
 from push_core.settings import setting
 from push_core.trail.port import Trail
@@ -39,9 +41,18 @@ class StoreSettings:
         "sqlite:///data/messages.sqlite", "Messages, deliveries, inboxes and later work: sqlite:///PATH."
     )
     devices: str = setting("sqlite:///data/devices.sqlite", "Apps, devices and control values: sqlite:///PATH.")
-    presence: str = setting("memory://", "Routes of connected devices: memory:// (option size).")
-    claims: str = setting("memory://", "Claims before vendor calls: memory:// (option size).")
-    limits: str = setting("memory://", "Token buckets of apps and addresses: memory:// (option size).")
+    presence: str = setting(
+        "memory://",
+        "Routes of connected devices: memory:// (option size), redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], "
+        f"redis+sentinel://HOST,HOST/SERVICE[/DB] or redis+cluster://HOST,HOST, rediss… for TLS (options {REDIS_OPTIONS}, buckets).",
+    )
+    claims: str = setting(
+        "memory://", "Claims before vendor calls: memory:// (option size), or Redis as for presence, without buckets."
+    )
+    limits: str = setting(
+        "memory://",
+        "Token buckets of apps and addresses: memory:// (option size), or Redis as for presence, without buckets.",
+    )
     queues: str = setting("memory://", "Batches on their way: memory:// (options length, queue_bytes, parked).")
     trail: str = setting("memory://", "Searchable history of deliveries: memory:// (option size).")
     metrics: str = setting(
@@ -214,16 +225,34 @@ async def _memory_presence(dsn: Dsn, given: _With) -> Presence:
     return MemoryPresence(**dsn.numbers("size"), monotonic=given.clock.monotonic)
 
 
+async def _redis_presence(dsn: Dsn, given: _With) -> Presence:
+    from push_core.presence.redis import RedisPresence
+
+    return RedisPresence.open(dsn, metrics=given.metrics, monotonic=given.clock.monotonic)
+
+
 async def _memory_claims(dsn: Dsn, given: _With) -> Claims:
     from push_core.claims.memory import MemoryClaims
 
     return MemoryClaims(**dsn.numbers("size"), monotonic=given.clock.monotonic)
 
 
+async def _redis_claims(dsn: Dsn, given: _With) -> Claims:
+    from push_core.claims.redis import RedisClaims
+
+    return RedisClaims.open(dsn, metrics=given.metrics)
+
+
 async def _memory_limits(dsn: Dsn, given: _With) -> Limits:
     from push_core.limits.memory import MemoryLimits
 
     return MemoryLimits(**dsn.numbers("size"), monotonic=given.clock.monotonic)
+
+
+async def _redis_limits(dsn: Dsn, given: _With) -> Limits:
+    from push_core.limits.redis import RedisLimits
+
+    return RedisLimits.open(dsn, metrics=given.metrics)
 
 
 async def _memory_queues(dsn: Dsn, given: _With) -> Queues:
@@ -293,9 +322,9 @@ async def _grpc_rpc(dsn: Dsn, given: _With) -> Rpc:
 MESSAGES = _Choice[Messages]("messages", {"sqlite": _sql_messages})
 DEVICES = _Choice[Devices]("devices", {"sqlite": _sql_devices})
 CONTROL = _Choice["Control"]("devices", {"sqlite": _sql_control})
-PRESENCE = _Choice[Presence]("presence", {"memory": _memory_presence})
-CLAIMS = _Choice[Claims]("claims", {"memory": _memory_claims})
-LIMITS = _Choice[Limits]("limits", {"memory": _memory_limits})
+PRESENCE = _Choice[Presence]("presence", {"memory": _memory_presence} | dict.fromkeys(REDIS, _redis_presence))
+CLAIMS = _Choice[Claims]("claims", {"memory": _memory_claims} | dict.fromkeys(REDIS, _redis_claims))
+LIMITS = _Choice[Limits]("limits", {"memory": _memory_limits} | dict.fromkeys(REDIS, _redis_limits))
 QUEUES = _Choice[Queues]("queues", {"memory": _memory_queues})
 TRAIL = _Choice[Trail]("trail", {"memory": _memory_trail})
 METRICS = _Choice[Metrics](

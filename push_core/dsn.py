@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from push_core.errors import ConfigError
 
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^:\[\]/\s]+))(?::(?P<port>[0-9]{1,5}))?")
-_PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*(@)")
+_PASSWORD = re.compile(r"(://[^/@:]*:).*(@)")  # up to the last @, since one that was not encoded may hold anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ class Dsn:
 
     def hosts(self, default_port: int) -> list[tuple[str, int]]:
         """The servers named, in order: `host1:port1,host2,[::1]:port3`. Raises ConfigError for none and for what is no port."""
+        if "@" in self.url.path + self.url.fragment:  # and what stands for the host is half of the password
+            raise ConfigError(f"{self.where}: `/`, `?`, `#` and `@` in a password are written %2F, %3F, %23 and %40")
         found = []
         for part in self.url.netloc.rpartition("@")[2].split(","):
             match = _HOST.fullmatch(part)

@@ -42,6 +42,8 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "httpx": ("dispatcher/fallback/*", "ops/commands/http.py", "ops/demo_calls.py"),
     "httpcore": ("dispatcher/fallback/guarded_http.py",),
     "jwt": ("push_gateway/*token*.py", "ops/tokens.py"),
+    "redis": ("push_core/redis/*",),
+    "hiredis": ("push_core/redis/*",),
     "typer": ("ops/cli.py", "ops/commands/*"),
     "rich": ("ops/commands/output.py",),
     "uvloop": ("ops/process.py",),

@@ -75,6 +75,7 @@ class Metric(enum.Enum):
         "Calls between programs that were refused before anything was done, by either side",
         "reason",
     )
+    REDIS_CALLS = ("redis.calls", "count", "Calls to Redis by what became of them", "store", "outcome")
     BREAKER_REFUSED = ("breaker.refused", "count", "Calls not made because their target failed lately", "target")
     CACHE_STALE = ("cache.stale", "count", "Values served past their time because the store was away", "cache")
     SHED = (

@@ -13,7 +13,6 @@ import msgspec
 
 from push_core.models import DeviceKey
 
-
 GATEWAY, RECEIPTS = "gateway", "receipts"  # roles of nodes
 
 
