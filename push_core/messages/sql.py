@@ -31,15 +31,15 @@ from push_core.sql.recall import recall
 
 
 class SqlMessages(Messages):
-    """`SqlMessages.open("sqlite:///data/messages.sqlite")`; `sqlite://` keeps everything in memory."""
+    """`SqlMessages.open("sqlite:///data/messages.sqlite")`; `sqlite://` keeps everything in memory; `mysql://…` is a server."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     @classmethod
     async def open(cls, dsn: str, *, readers: int = 2) -> Self:
-        """Raises ConfigError for a bad DSN, Unavailable when the file can't be used."""
-        return cls(await Database.open(dsn, "messages", readers=readers))
+        """Raises ConfigError for a bad DSN and for tables of another release, Unavailable when the store can't be used now."""
+        return cls(await Database.open(dsn, "messages", readers=readers, writers=2))
 
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -60,7 +60,7 @@ class SqlMessages(Messages):
     async def get(
         self, asks: Sequence[tuple[str, int]], *, after: str | None = None, limit: int = 100
     ) -> list[MessageView | None]:
-        return await self._db.read(lambda conn: [views.view(conn, app, item, after, limit) for app, item in asks])
+        return await self._db.read(lambda conn: views.views(conn, asks, after, limit))
 
     async def recall(self, asks: Sequence[tuple[str, int]], *, now: WallMs) -> list[Recalled | None]:
         return await self._db.write(lambda conn: [recall(conn, app, item, now) for app, item in asks])

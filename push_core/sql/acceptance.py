@@ -70,13 +70,16 @@ def _settle_keys(conn: Connection, batch: Sequence[NewMessage], outcomes: list[C
         for key, index in firsts.items()
         if key not in known
     }
-    sets = "id = v.id, digest = v.digest, created = v.created"
-    taken_over = [row for key, row in rows.items() if key in run_out]
-    bulk.update(conn, "idempotency", _KEY, _KEY_ROW[2:], sets, "", taken_over)
-    new = [row for key, row in rows.items() if key not in run_out]
-    if bulk.insert_ignore(conn, "idempotency", _KEY_ROW, new) < len(new):
+    sets = {"id": "v.id", "digest": "v.digest", "created": "v.created"}
+    old = f"idempotency.created <= {now - IDEMPOTENCY_MS:d}"
+    in_order = [rows[key] for key in sorted(rows)]  # of two writers with the same keys, one waits for the other
+    taken_over = [row for row in in_order if row[:2] in run_out]
+    new = [row for row in in_order if row[:2] not in run_out]
+    written = bulk.update(conn, "idempotency", _KEY, _KEY_ROW[2:], sets, old, taken_over)
+    written += bulk.insert_ignore(conn, "idempotency", _KEY_ROW, new)
+    if written < len(rows):
         # Another writer was first with a key, which a file of SQLite rules out and a server does not.
-        theirs, _ = _known(conn, [row[:2] for row in new], now)
+        theirs, _ = _known(conn, list(rows), now)
         known |= {key: found for key, found in theirs.items() if found[0] != rows[key][2]}
     for index, item in enumerate(batch):
         if item.idempotency_key is None:

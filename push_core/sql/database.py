@@ -1,7 +1,8 @@
 """One SQL store as asyncio sees it: `read` and `write` run a function with a connection in a thread of the adapter.
 
 SQLite in a file: one writing thread, a few reading ones (WAL: neither waits for the other). SQLite in memory is one connection,
-so one thread does all. Every call has a deadline and the number of those waiting has a bound.
+so one thread does all. A server: a few of each, which are all the connections that this store ever has. Every call has a deadline, the
+time it waits for a thread included, and the number of those waiting has a bound.
 """
 
 import asyncio
@@ -11,10 +12,12 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from push_core.errors import Overloaded, Unavailable
-from push_core.sql.engine import in_memory, make_engine, parse, shown
-from push_core.sql.migrate import is_current, upgrade
+from push_core.errors import ConfigError, Overloaded, Unavailable
+from push_core.sql.engine import Place, place_of
+from push_core.sql.errors import Denied
+from push_core.sql.migrate import upgrade
 from push_core.sql.threads import Call, Lane, let_threads_in
+from push_core.sql.window import check_server, needs_upgrade
 
 R = TypeVar("R")
 DEADLINE_S = 5.0
@@ -24,28 +27,42 @@ BOUND = 4_096  # calls waiting for a thread; each is a whole batch
 class Database:
     """Made by `open`. `schema` is the branch of migrations: "messages" or "devices"."""
 
-    def __init__(self, engine: Engine, where: str, *, readers: int, deadline_s: float) -> None:
-        self.where = where
+    def __init__(self, engine: Engine, place: Place, *, deadline_s: float) -> None:
+        self.where = place.name
         self._engine = engine
         self._deadline_s = deadline_s
         self._under_way = 0
         self._closed = False
         self._writes: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
-        self._reads = queue.SimpleQueue() if readers else self._writes
-        self._lanes = [Lane("taco-sql-writer", engine, where, self._writes, reading=False)]
-        self._lanes += [Lane(f"taco-sql-reader-{n}", engine, where, self._reads, reading=True) for n in range(readers)]
+        self._reads = queue.SimpleQueue() if place.readers else self._writes
+        self._writers = [
+            Lane(f"taco-sql-writer-{n}", engine, self.where, self._writes, reading=False) for n in range(place.writers)
+        ]
+        self._readers = [
+            Lane(f"taco-sql-reader-{n}", engine, self.where, self._reads, reading=True) for n in range(place.readers)
+        ]
 
     @classmethod
-    async def open(cls, dsn: str, schema: str, *, readers: int = 2, deadline_s: float = DEADLINE_S) -> Self:
-        """Connect, bring the tables to this version, start the threads. Raises ConfigError for a bad DSN, Unavailable when the file
-        can't be used."""
-        url = parse(dsn)
-        engine = make_engine(url)
+    async def open(
+        cls, dsn: str, schema: str, *, readers: int = 2, writers: int = 1, deadline_s: float = DEADLINE_S
+    ) -> Self:
+        """Connect and start the threads. An embedded store's tables are brought to this version; a server's must be already, since they
+        are shared with programs of other versions (`taco db upgrade`).
+
+        Raises ConfigError for a bad DSN and for tables that this version doesn't work with, Unavailable when the store can't be used now.
+        """
+        place = place_of(dsn, readers=readers, writers=writers)
+        engine = place.make_engine()
         let_threads_in()
-        store = cls(engine, shown(url), readers=0 if in_memory(url) else readers, deadline_s=deadline_s)
+        store = cls(engine, place, deadline_s=deadline_s)
         try:
-            if not await store.read(lambda conn: is_current(conn, schema)):
+            if not place.embedded:
+                await store.read(lambda conn: check_server(conn, schema, place))
+            elif await store.read(lambda conn: needs_upgrade(conn, schema, place.name)):
                 await store.write(lambda conn: upgrade(conn, schema), deadline_s=60.0)
+        except Denied as error:  # waiting doesn't help
+            await store.close()
+            raise ConfigError(error.message) from None
         except BaseException:
             await store.close()
             raise
@@ -66,7 +83,8 @@ class Database:
         return await self._ask(self._writes, Call(work, asyncio.get_running_loop(), before_commit), deadline_s)
 
     async def read(self, work: Callable[[Connection], R], *, deadline_s: float | None = None) -> R:
-        """Run `work` on one consistent view of the store."""
+        """Run `work`, which changes nothing. On a server each statement sees what was committed before it; work whose statements must
+        agree begins with `bulk.snapshot`."""
         return await self._ask(self._reads, Call(work, asyncio.get_running_loop()), deadline_s)
 
     async def close(self) -> None:
@@ -74,9 +92,10 @@ class Database:
         if self._closed:
             return
         self._closed = True
-        for _ in self._lanes[1:]:
+        for _ in self._readers:
             self._reads.put(None)
-        self._writes.put(None)
+        for _ in self._writers:
+            self._writes.put(None)
         await asyncio.to_thread(self._join)
 
     async def _ask(self, calls: "queue.SimpleQueue[Call[Any] | None]", call: Call[R], deadline_s: float | None) -> R:
@@ -95,6 +114,6 @@ class Database:
             timer.cancel()
 
     def _join(self) -> None:
-        for lane in self._lanes:
+        for lane in (*self._readers, *self._writers):
             lane.join()
         self._engine.dispose()

@@ -1,97 +1,49 @@
-"""From a DSN to an engine whose connections are set up as the house wants them: durable, bounded waits, explicit transactions."""
+"""From a DSN to the engine of its dialect and what `Database` must know about it."""
 
-import os
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import NullPool
 
+from push_core.dsn import Dsn
 from push_core.errors import ConfigError
+from push_core.sql.mysql import engine as mysql
+from push_core.sql.mysql.options import Options
+from push_core.sql.sqlite import engine as sqlite
 
-BUSY_MS = (
-    4_000  # below the deadline of a call (5 s), so that a locked file is answered with certainty: nothing happened
-)
-STATEMENTS = 512  # bulk statements come in a few sizes each (`bulk.py`); all of them stay prepared
-
-# WAL + synchronous=FULL: one fsync a commit, and what was committed survives a loss of power (https://sqlite.org/pragma.html#pragma_synchronous).
-# A checkpoint each 16 MiB rather than 4: fewer fsyncs of the main file, and the log still fits in the page cache.
-_PRAGMAS = (
-    f"PRAGMA busy_timeout={BUSY_MS}",
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA foreign_keys=OFF",
-    "PRAGMA temp_store=MEMORY",
-    "PRAGMA cache_size=-16384",
-    "PRAGMA wal_autocheckpoint=4000",
-    "PRAGMA journal_size_limit=67108864",
-)
+SCHEMES = ("sqlite", "mysql", "mariadb")
 
 
-def parse(dsn: str) -> URL:
-    """Raises ConfigError for what is not a DSN that this adapter serves."""
+class Place(NamedTuple):
+    """Where a store is. `name` is for people (no password in it); `embedded`: this process is the only kind of program that has the tables,
+    and brings them to its version itself."""
+
+    name: str
+    embedded: bool
+    writers: int
+    readers: int  # 0: one connection does all
+    options: Options | None  # of a server
+    make_engine: Callable[[], Engine]
+
+
+def place_of(dsn: str, *, readers: int = 2, writers: int = 1) -> Place:
+    """`readers` and `writers` are for a DSN that doesn't say. Raises ConfigError for what is not a DSN that this adapter serves."""
     try:
         url = make_url(dsn)
     except ArgumentError:
-        raise ConfigError(f"{dsn.split('://', 1)[0]!r} is not a DSN; write sqlite:///path or sqlite://") from None
-    if url.get_backend_name() != "sqlite":
-        raise ConfigError(f"no SQL store for {url.get_backend_name()}://; there is sqlite")
-    if url.query or url.host:
-        raise ConfigError("a SQLite DSN is sqlite:///path or sqlite:// and has no host and no options")
-    return url
-
-
-def in_memory(url: URL) -> bool:
-    return url.database in (None, "", ":memory:")
-
-
-def shown(url: URL) -> str:
-    """The store's name in errors and logs: no password in it."""
-    return "the store in memory" if in_memory(url) else f"the store {url.render_as_string(hide_password=True)}"
-
-
-def make_engine(url: URL) -> Engine:
-    """An engine without a pool: each thread of the adapter keeps a connection of its own. Makes the file's folder."""
-    if not in_memory(url):
-        folder = Path(str(url.database)).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{folder} can't be made: {error.strerror}") from None
-        _make_private(Path(str(url.database)))
-    engine = create_engine(
-        url,
-        poolclass=NullPool,
-        # Closed by the thread that closes the store, which is not the one that used it.
-        connect_args={"check_same_thread": False, "cached_statements": STATEMENTS},
-        hide_parameters=True,
-    )
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _make_private(path: Path) -> None:
-    """A new file is its owner's alone: it holds devices' secrets and what people are told. SQLite gives its journals the same rights; a
-    file that is there keeps those that its owner gave it, and is not touched at all: to close a descriptor of it would drop the locks of
-    every connection that this process has to it (POSIX; sqlite.org/howtocorrupt.html 2.2)."""
-    with suppress(OSError):  # it is there; or SQLite says what is wrong when it opens the file
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-
-
-def _set_up(connection: Any, _record: Any) -> None:
-    # The driver's own implicit BEGIN is deferred and comes before writes only: off, `_begin` says it.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
-
-
-def _begin(connection: Any) -> None:
-    # IMMEDIATE: a writer waits for the lock at the beginning, where nothing has happened, and never fails half-way with SQLITE_BUSY.
-    reading = connection.get_execution_options().get("reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        raise ConfigError(
+            f"{Dsn.hide_password(dsn.split('://', 1)[0])!r} is not a DSN; write sqlite:///path or mysql://user@host/database"
+        ) from None
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        sqlite.check(url)
+        memory = sqlite.in_memory(url)
+        return Place(sqlite.shown(url), True, 1, 0 if memory else readers, None, lambda: sqlite.make_engine(url))
+    if backend in ("mysql", "mariadb"):
+        options = Options.of(url, writers=writers, readers=readers)
+        return Place(
+            options.shown, False, options.writers, options.readers, options, lambda: mysql.make_engine(options)
+        )
+    raise ConfigError(f"no SQL store for {backend}://; there are {', '.join(f'{name}://' for name in SCHEMES)}")

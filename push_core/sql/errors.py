@@ -2,32 +2,31 @@
 
 from sqlalchemy.exc import DBAPIError
 
-from push_core.errors import TacoError, Unavailable
-
-_SQLITE: tuple[tuple[str, str], ...] = (
-    ("SQLITE_BUSY", "is locked by another process"),
-    ("SQLITE_LOCKED", "is locked by another process"),
-    ("SQLITE_FULL", "can't grow: the disk is full"),
-    ("SQLITE_READONLY", "can't be written: the file or its folder is read only"),
-    ("SQLITE_CORRUPT", "is damaged; stop the programs and restore it from a backup"),
-    ("SQLITE_NOTADB", "is damaged or not a database; stop the programs and restore it from a backup"),
-    ("SQLITE_CANTOPEN", "can't be opened: is the folder there, and may this user write to it?"),
-    ("SQLITE_PERM", "can't be opened: this user has no permission"),
-    ("SQLITE_IOERR", "can't be read or written: the disk reports an error, or is full"),
-)
+from push_core.errors import DeadlineExceeded, TacoError, Unavailable
+from push_core.sql.mysql import errors as mysql
+from push_core.sql.sqlite import errors as sqlite
+from push_core.sql.trouble import Trouble, Verdict
 
 
-def translate(error: DBAPIError, where: str) -> TacoError:
-    """`where` names the store for people (never a password). What is no fault of the outside world is a fault of ours: `internal`."""
-    name = getattr(error.orig, "sqlite_errorname", "")
-    for prefix, sentence in _SQLITE:
-        if name.startswith(prefix):
-            return Unavailable(f"{where} {sentence} ({name})")
-    if error.connection_invalidated:
-        return Unavailable(f"{where}: the connection was lost")
-    return TacoError(f"{where}: {type(error.orig).__name__} {name}")
+class Denied(Unavailable):
+    """The server does not let us in; who starts a program takes it for a fault of the configuration."""
 
 
-def is_locked(error: DBAPIError) -> bool:
-    """Another process holds the write lock: asking again at once is of no use."""
-    return getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+def judge(error: DBAPIError) -> Verdict:
+    original = error.orig or error
+    if hasattr(original, "sqlite_errorname") or type(original).__module__ == "sqlite3":
+        return sqlite.judge(original)
+    return mysql.judge(original)
+
+
+def translate(verdict: Verdict, where: str, *, committing: bool = False) -> TacoError:
+    """`where` names the store for people (never a password). `committing`: COMMIT had been sent. What is no fault of the outside world is a
+    fault of ours: `internal`."""
+    sentence = f"{where} {verdict.sentence}"
+    if verdict.trouble is Trouble.FAULT:
+        return TacoError(sentence)
+    if committing and verdict.trouble in (Trouble.LOST, Trouble.SILENT):
+        return DeadlineExceeded(f"{sentence} while committing: whether it was done is unknown")
+    if verdict.trouble is Trouble.DENIED:
+        return Denied(sentence)
+    return Unavailable(f"{sentence}; nothing was done")

@@ -8,6 +8,7 @@ from push_core.clock import WallMs
 from push_core.lifecycle import Reason
 from push_core.sql import bulk
 from push_core.sql.acceptance import EXPANDED, NAMED, TO_EXPAND
+from push_core.sql.forms import Lock
 
 _DELIVERY = ("id", "device", "app", "at_accepted")
 
@@ -16,7 +17,11 @@ def expand(conn: Connection, pages: Sequence[tuple[int, str, Sequence[str]]], no
     keys = list({(message_id, app) for message_id, app, _ in pages})
     # A page that comes again after the end still finds its rows: two dispatchers may expand one message after a crash.
     taking = f"AND recalled_at IS NULL AND expansion <> {NAMED}"
-    open_ones = {tuple(row) for row in bulk.select(conn, "id, app", "messages", ("id", "app"), keys, tail=taking)}
+    # Held: a recall comes before all of this or finds its rows.
+    open_ones = {
+        tuple(row)
+        for row in bulk.select(conn, "id, app", "messages", ("id", "app"), keys, tail=taking, lock=Lock.SHARE)
+    }
     rows = [
         (message_id, device, app, now)
         for message_id, app, names in pages
@@ -28,5 +33,5 @@ def expand(conn: Connection, pages: Sequence[tuple[int, str, Sequence[str]]], no
 
 def expanded(conn: Connection, ends: Sequence[tuple[int, str, Reason | None]], now: WallMs) -> None:
     rows = [(message_id, app, reason or "", now) for message_id, app, reason in ends]
-    sets = f"expansion = {EXPANDED}, reason = v.reason, expanded_at = v.ended"
+    sets = {"expansion": str(EXPANDED), "reason": "v.reason", "expanded_at": "v.ended"}
     bulk.update(conn, "messages", ("id", "app"), ("reason", "ended"), sets, f"messages.expansion = {TO_EXPAND}", rows)

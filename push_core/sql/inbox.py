@@ -99,6 +99,7 @@ _BEFORE_ALL = (-1, 0)
 
 
 def read(conn: Connection, asks: Sequence[InboxAsk], now: WallMs) -> list[InboxPage]:
+    bulk.snapshot(conn)  # a page never has more than is waiting
     counts = waiting(conn, [(ask.app, ask.device) for ask in asks], now)
     pages = [InboxPage([], counts[ask.app, ask.device]) for ask in asks]
     rows = [

@@ -8,12 +8,13 @@ from sqlalchemy import Connection
 from push_core.clock import WallMs
 from push_core.messages.port import Later, Task
 from push_core.sql import bulk
+from push_core.sql.forms import Lock
 from push_core.sql.rows import fetch
 from push_core.sql.states import OPEN_BELOW
 
 _KEY = ("id", "device", "task")
 _COLUMNS = (*_KEY, "app", "due", "tries")
-_DUE = f"SELECT {', '.join(_COLUMNS)} FROM later WHERE due <= :now ORDER BY due, id LIMIT :limit {bulk.SKIP_LOCKED}"  # noqa: S608
+_DUE = f"SELECT {', '.join(_COLUMNS)} FROM later WHERE due <= :now ORDER BY due, id LIMIT :limit"  # noqa: S608
 
 
 def put(conn: Connection, rows: Sequence[Later]) -> None:
@@ -32,13 +33,25 @@ def put_open(conn: Connection, rows: Sequence[Later]) -> None:
     there: set[tuple[int, str, str]] = {
         (message_id, device, app)
         for message_id, device, app in bulk.select(
-            conn, "id, device, app", "deliveries", ("id", "device", "app"), of_devices, tail=f"AND state < {OPEN_BELOW}"
+            conn,
+            "id, device, app",
+            "deliveries",
+            ("id", "device", "app"),
+            sorted(of_devices),
+            tail=f"AND state < {OPEN_BELOW}",
+            lock=Lock.SHARE,
         )
     }
     there.update(
         (message_id, "", app)
         for message_id, app in bulk.select(
-            conn, "id, app", "messages", ("id", "app"), of_messages, tail="AND recalled_at IS NULL"
+            conn,
+            "id, app",
+            "messages",
+            ("id", "app"),
+            sorted(of_messages),
+            tail="AND recalled_at IS NULL",
+            lock=Lock.SHARE,
         )
     )
     put(conn, [row for row in rows if (row.id, row.device, row.app) in there])
@@ -48,10 +61,10 @@ def take(conn: Connection, now: WallMs, hold_ms: int, limit: int) -> list[Later]
     due = {"now": now, "limit": limit}
     taken = [
         Later(id=message_id, app=app, device=device, task=Task(task), due=now + hold_ms, tries=tries + 1)
-        for message_id, device, task, app, _, tries in fetch(conn, _DUE, _COLUMNS, due)
+        for message_id, device, task, app, _, tries in fetch(conn, _DUE, _COLUMNS, due, lock=Lock.SKIP)
     ]
     values = [(row.id, row.device, row.task.value, row.due, row.tries) for row in taken]
-    bulk.update(conn, "later", _KEY, ("due", "tries"), "due = v.due, tries = v.tries", "", values)
+    bulk.update(conn, "later", _KEY, ("due", "tries"), {"due": "v.due", "tries": "v.tries"}, "", values)
     return taken
 
 

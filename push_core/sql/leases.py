@@ -9,11 +9,16 @@ from push_core.messages.port import IssuerLease
 from push_core.sql import bulk
 from push_core.sql.tables import issuer_leases as leases
 
+_ALL = select(leases).order_by(leases.c.issuer).with_for_update()
 _COLUMNS = ("issuer", "holder", "high_water_ms", "held_until")
 
 
 def lease(conn: Connection, holder: str, now: WallMs, ttl_ms: int) -> IssuerLease:
-    rows = {row.issuer: row for row in conn.execute(select(leases).with_for_update())}
+    rows = {row.issuer: row for row in conn.execute(_ALL)}
+    if len(rows) < ISSUERS:
+        # What is not there can't be held: with all rows there, of two that ask together one waits for the other.
+        bulk.insert_ignore(conn, "issuer_leases", _COLUMNS, [(n, "", 0, 0) for n in range(ISSUERS)])
+        rows = {row.issuer: row for row in conn.execute(_ALL)}
     free = [n for n in range(ISSUERS) if n not in rows or not rows[n].holder or rows[n].held_until <= now]
     if not free:
         raise Unavailable(f"all {ISSUERS} issuer numbers are held; one is free when a lease ends", retry_after_s=5.0)

@@ -1,19 +1,30 @@
-"""Bringing a store's tables to this version: Alembic, run at open for embedded stores.
+"""Bringing a store's tables to this version: Alembic, run at open for embedded stores and by `taco db upgrade` for a server's.
 
-Two histories live in `migrations/`, since messages and devices may share a file or not; each has a version table of its own.
-Rules for a step: expand first, contract a release later, so that the version before still works on the tables (programs are
-replaced one by one); never edit a step that was released.
+Two histories live in `migrations/`, since messages and devices may share a database or not; each has a version table of its own, and
+beside it a row that says from which step on a release works with the tables (`window.py`). Rules for a step: expand first,
+contract a release later, so that the version before still works on the tables (programs are replaced one by one); say in
+`works_with` the oldest step whose release does; never edit a step that was released.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, MetaData, SmallInteger, String, Table, delete, insert, inspect, select
 
 FOLDER = Path(__file__).parent / "migrations"
+SCHEMAS = ("messages", "devices")
+
+
+class Version(NamedTuple):
+    """At which step the tables are (None: there are none), and the oldest step whose release works with them."""
+
+    at: str | None
+    works_with: str | None
 
 
 def config_for(schema: str) -> Config:
@@ -28,15 +39,39 @@ def version_table(schema: str) -> str:
     return f"taco_{schema}_version"
 
 
-def is_current(conn: Connection, schema: str) -> bool:
-    """Whether there is nothing to be done; asked first, so that opening a store waits for no writer."""
+def window_table(schema: str) -> Table:
+    """One row, written with each upgrade."""
+    return Table(
+        f"taco_{schema}_window",
+        MetaData(),
+        Column("one", SmallInteger, primary_key=True, autoincrement=False),  # always 1
+        Column("works_with", String(32), nullable=False),
+    )
+
+
+def steps_known(schema: str) -> Sequence[str]:
+    """The steps of this release, oldest first."""
+    script = ScriptDirectory.from_config(config_for(schema))
+    return [step.revision for step in reversed(list(script.walk_revisions()))]
+
+
+def version_of(conn: Connection, schema: str) -> Version:
     at = MigrationContext.configure(conn, opts={"version_table": version_table(schema)}).get_current_revision()
-    return at == ScriptDirectory.from_config(config_for(schema)).get_current_head()
+    window = window_table(schema)
+    if at is None or not inspect(conn).has_table(window.name):
+        return Version(at, at)  # before there was such a row
+    return Version(at, conn.execute(select(window.c.works_with)).scalar())
 
 
 def upgrade(conn: Connection, schema: str) -> None:
-    """`alembic upgrade head`, in the transaction of `conn`: all of it or nothing, and two programs that start together take turns."""
+    """`alembic upgrade head`. SQLite: in the transaction of `conn`, all of it or nothing, and two programs that start together take turns.
+    A server commits each change of a table by itself: steps may be run again (`migrations/ddl.py`), and callers hold a lock."""
     config = config_for(schema)
     config.attributes["connection"] = conn
     config.attributes["schema"] = schema
     command.upgrade(config, "head")
+    head = ScriptDirectory.from_config(config).get_revision("head")
+    window = window_table(schema)
+    window.create(conn, checkfirst=True)
+    conn.execute(delete(window))
+    conn.execute(insert(window).values(one=1, works_with=head.module.works_with))

@@ -13,24 +13,29 @@ from push_core.clock import WallMs
 from push_core.lifecycle import ENDS, OPEN, RANK, Reason, State, may_move
 from push_core.messages.port import Applied, Change, Ended, Outcome
 from push_core.sql import bulk, inbox, later
+from push_core.sql.forms import InPlace, Lock
 from push_core.sql.states import AT, CODE, ORIGINS, STATE
 
 _KEY = ("id", "device", "app")
 _NAMES = ("entered", "reason", "channel", "written")
 _LATE_KEY = ("id", "device")
+_IN_PLACE = InPlace(
+    unique=("id", "device"),
+    carriers={"entered": "at_accepted", "reason": "reason", "channel": "channel", "written": "at_sending"},
+    needed=frozenset({"entered"}),
+)
 _BY_DEVICE = frozenset({State.DELIVERED, State.DISPLAYED, State.CLICKED})
 _REFUSALS = frozenset({Reason.DROPPED, Reason.UNDECODABLE})
 
 
-def _sets(to: State) -> str:
-    entered = "COALESCE(v.written, v.entered)" if to is State.SENDING else "v.entered"
-    sets = [f"state = {CODE[to]}", f"{AT[to]} = {entered}", "reason = v.reason"]
-    sets.append("channel = CASE WHEN v.channel = '' THEN deliveries.channel ELSE v.channel END")
+def _sets(to: State) -> dict[str, str]:
+    sets = {AT[to]: "COALESCE(v.written, v.entered)" if to is State.SENDING else "v.entered", "reason": "v.reason"}
+    sets["channel"] = "CASE WHEN v.channel = '' THEN deliveries.channel ELSE v.channel END"
     if to is not State.SENDING:
-        sets.append("at_sending = COALESCE(deliveries.at_sending, v.written)")
+        sets["at_sending"] = "COALESCE(deliveries.at_sending, v.written)"
     if to is State.VENDOR:
-        sets.append("vendor = v.channel")
-    return ", ".join(sets)
+        sets["vendor"] = "v.channel"
+    return {**sets, "state": str(CODE[to])}  # last: the guard asks for it
 
 
 _SETS = {to: _sets(to) for to in State}
@@ -145,9 +150,9 @@ def _apply_together(conn: Connection, changes: Sequence[Change], now: WallMs) ->
     told = [
         (c.id, c.device, c.app, c.reason) for c in carried if c.reason and codes[c.id, c.device, c.app] == CODE[c.to]
     ]
-    bulk.update(conn, "deliveries", _KEY, ("reason",), "reason = v.reason", "", told)
+    bulk.update(conn, "deliveries", _KEY, ("reason",), {"reason": "v.reason"}, "", told)
     acks = [(change.id, change.device, change.at) for change in late if _is_ack(change)]
-    bulk.update(conn, "deliveries", _LATE_KEY, ("late",), "late_at = v.late", "deliveries.late_at IS NULL", acks)
+    bulk.update(conn, "deliveries", _LATE_KEY, ("late",), {"late_at": "v.late"}, "deliveries.late_at IS NULL", acks)
     # Repeats too: the first ack may have come from a gateway that was given the push before it was stored.
     done = [key for change, key in zip(changes, keys, strict=True) if change.stored and change.to not in OPEN]
     _clear(conn, [key for key in done if key in codes])
@@ -190,13 +195,15 @@ def _move(conn: Connection, changes: Sequence[Change]) -> int:
         row = (change.id, change.device, change.app, change.at, change.reason or "", change.channel, change.written_at)
         by_state.setdefault(change.to, []).append(row)
     return sum(
-        bulk.update(conn, "deliveries", _KEY, _NAMES, _SETS[to], _GUARD[to], rows) for to, rows in by_state.items()
+        bulk.update(conn, "deliveries", _KEY, _NAMES, _SETS[to], _GUARD[to], rows, in_place=_IN_PLACE)
+        for to, rows in by_state.items()
     )
 
 
 def _codes(conn: Connection, keys: Sequence[tuple[int, str, str]]) -> dict[tuple[int, str, str], int]:
-    """The states of deliveries (id, device, app), as stored."""
-    rows = bulk.select(conn, "id, device, app, state", "deliveries", _KEY, keys)
+    """The states of deliveries (id, device, app), as stored and, until the transaction ends, as they stay."""
+    # In one order for everybody: of two that lock the same rows, none waits for the other while that one waits for it.
+    rows = bulk.select(conn, "id, device, app, state", "deliveries", _KEY, sorted(keys), lock=Lock.UPDATE)
     return {(message_id, device, app): code for message_id, device, app, code in rows}
 
 

@@ -43,6 +43,7 @@ _ENDED = (
     f"SELECT m.id FROM messages m WHERE m.id < :before AND m.expansion <> {TO_EXPAND} AND NOT EXISTS"  # noqa: S608
     f" (SELECT 1 FROM deliveries d WHERE d.id = m.id AND d.state < {OPEN_BELOW}) ORDER BY m.id LIMIT :limit"
 )
+_OLD_KEYS = "SELECT app, idem_key FROM idempotency WHERE created <= :by ORDER BY created LIMIT :limit"
 
 
 def expire(conn: Connection, now: WallMs, limit: int) -> list[Ended]:
@@ -85,9 +86,6 @@ def prune(conn: Connection, before_id: int, limit: int) -> int:
     for table in ("messages", "deliveries", "later"):
         bulk.delete(conn, table, ("id",), ids)
     # Older than a day whatever the hour is now: `before_id` was made before it.
-    oldest = text(
-        "DELETE FROM idempotency WHERE (app, idem_key) IN"
-        " (SELECT app, idem_key FROM (SELECT app, idem_key FROM idempotency WHERE created <= :by ORDER BY created LIMIT :limit) o)"
-    )
-    conn.execute(oldest, {"by": time_of(before_id) - IDEMPOTENCY_MS, "limit": limit})
+    by = {"by": time_of(before_id) - IDEMPOTENCY_MS, "limit": limit}
+    bulk.delete_found(conn, "idempotency", ("app", "idem_key"), _OLD_KEYS, by)
     return len(ids)

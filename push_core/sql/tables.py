@@ -7,18 +7,29 @@ Hot tables (messages, deliveries) have their primary key and no other index. WIT
 that are found by their key (one b-tree in place of two); messages and inbox carry payloads and stay ordinary tables.
 """
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, String, Table
 from sqlalchemy.dialects import mysql
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeEngine
 
 
-def name(length: int = 128) -> TypeEngine[str]:
-    """Text compared byte by byte, at most `length` characters."""
-    return (
-        String(length)
-        .with_variant(mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_0900_bin"), "mysql")
-        .with_variant(mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_nopad_bin"), "mariadb")
-    )
+class Name(String):
+    """Text compared byte by byte, trailing spaces included."""
+
+    inherit_cache = True
+
+
+@compiles(Name, "mysql", "mariadb")
+def _on_server(column: Name, compiler: Any, **_: Any) -> str:
+    collation = "utf8mb4_nopad_bin" if compiler.dialect.is_mariadb else "utf8mb4_0900_bin"
+    return f"VARCHAR({column.length}) CHARACTER SET utf8mb4 COLLATE {collation}"
+
+
+def name(length: int = 128) -> Name:
+    """At most `length` characters."""
+    return Name(length)
 
 
 def blob() -> TypeEngine[bytes]:

@@ -1,15 +1,17 @@
-"""The threads that wait for the driver: one that writes, a few that read, each with a connection of its own.
+"""The threads that wait for the driver: some that write (one for a file), a few that read, each with a connection of its own.
 
 Calls that arrive while a transaction runs share the next one (group commit): on one file the price of a commit is its fsync, and the
-API's commits, receipts and settlements all write to it. Within a shared transaction each call has a savepoint, so that one that
+API's commits, receipts and settlements all write to it; on a server it saves round trips too. Within a shared transaction each call has a savepoint, so that one that
 fails takes nobody with it. Knows nothing of what the calls do.
 """
 
 import asyncio
 import contextlib
 import queue
+import random
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -17,11 +19,13 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from push_core.errors import DeadlineExceeded, TacoError, Unavailable
-from push_core.sql.errors import is_locked, translate
+from push_core.sql.errors import judge, translate
+from push_core.sql.trouble import Trouble
 
 R = TypeVar("R")
 SWITCH_S = 0.0005
 GROUP = 64  # calls in one transaction: bounds how long the first of them waits for the last
+RERUNS = 3  # of a transaction that the store undid, or whose connection ended before COMMIT was said
 
 
 def let_threads_in() -> None:
@@ -85,6 +89,7 @@ class Lane:
         self._calls = calls
         self._group = 1 if reading else GROUP
         self._conn: Connection | None = None
+        self._committing = False
         # A daemon, so that a program that ends without closing its stores ends: what it was told is done is durable already.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -113,28 +118,37 @@ class Lane:
     def _perform(self, group: list[Call[Any]]) -> list[Outcome]:
         """Run the calls in one transaction; where that can't be done, one by one."""
         outcomes: list[Outcome] = []
+        reruns = 0
         while group:
             try:
                 return outcomes + self._transaction(group)
             except _Refused as refused:  # everything was rolled back; the others go again without it
                 outcomes.append((refused.call, None, refused.error))
                 group = [call for call in group if call is not refused.call]
+                continue
             except DBAPIError as error:
-                if error.connection_invalidated or not _usable(self._conn):
+                verdict = judge(error)
+                translated = translate(verdict, self._where, committing=self._committing)
+                if error.connection_invalidated or verdict.reconnect or not _usable(self._conn):
                     self._disconnect()
-                if len(group) == 1 or is_locked(error):
-                    translated = translate(error, self._where)
-                    return outcomes + [(call, None, translated) for call in group]
-                for call in group:  # whose fault it was shows when each is alone
-                    outcomes += self._perform([call])
-                return outcomes
             except BaseException as error:  # noqa: BLE001 - the edge of a thread: an unforeseen error must reach those who wait
                 if not _usable(self._conn):
                     self._disconnect()
                 return outcomes + [(call, None, error) for call in group]
+            # Undone by the store, or cut off before COMMIT was said: certainly nothing happened, and the work may be run again.
+            again = verdict.trouble is Trouble.AGAIN or (verdict.trouble is Trouble.LOST and not self._committing)
+            if again and reruns < RERUNS:
+                reruns += 1
+                if verdict.trouble is Trouble.AGAIN:
+                    time.sleep(random.uniform(0.0, 0.005) * reruns)  # noqa: S311 - so that two that met don't meet again
+            elif len(group) == 1 or verdict.trouble is not Trouble.FAULT:
+                return outcomes + [(call, None, translated) for call in group]
+            else:  # whose fault it was shows when each is alone
+                return outcomes + [outcome for call in group for outcome in self._perform([call])]
         return outcomes
 
     def _transaction(self, group: list[Call[Any]]) -> list[Outcome]:
+        self._committing = False
         conn = self._connection()
         outcomes: list[Outcome] = []
         with conn.begin():
@@ -151,6 +165,7 @@ class Lane:
                         call.before_commit()
                     except TacoError as refusal:
                         raise _Refused(call, refusal) from None
+            self._committing = True
         return outcomes
 
     def _connection(self) -> Connection:

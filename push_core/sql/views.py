@@ -27,7 +27,12 @@ def owned(columns: str) -> TextClause:
     return text(f"SELECT {columns} FROM messages WHERE id = :id AND app = :app")  # noqa: S608
 
 
-def view(conn: Connection, app: str, message_id: int, after: str | None, limit: int) -> MessageView | None:
+def views(conn: Connection, asks: Sequence[tuple[str, int]], after: str | None, limit: int) -> list[MessageView | None]:
+    bulk.snapshot(conn)  # counts and rows of a message agree
+    return [_view(conn, app, message_id, after, limit) for app, message_id in asks]
+
+
+def _view(conn: Connection, app: str, message_id: int, after: str | None, limit: int) -> MessageView | None:
     row = conn.execute(owned("recalled_at, expansion, reason"), {"id": message_id, "app": app}).first()
     if row is None:
         return None

@@ -7,7 +7,7 @@ import pytest
 
 from push_core.control.port import Control, Entry
 from push_core.control.sql import SqlControl
-from tests.contracts.sql_stores import OnSqliteFile, OnSqliteMemory
+from tests.contracts.sql_stores import OnMaria, OnSqliteFile, OnSqliteMemory
 
 
 class ControlContract:
@@ -60,3 +60,6 @@ class TestControlOnSqliteFile(OnSqliteFile, ControlContract): ...
 
 
 class TestControlOnSqliteMemory(OnSqliteMemory, ControlContract): ...
+
+
+class TestControlOnMaria(OnMaria, ControlContract): ...

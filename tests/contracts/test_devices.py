@@ -8,7 +8,7 @@ from push_core.devices.port import DeadToken, Devices
 from push_core.devices.sql import SqlDevices
 from push_core.errors import Unavailable
 from push_core.models import App, Device, PublicKey
-from tests.contracts.sql_stores import OnSqliteFile, OnSqliteMemory
+from tests.contracts.sql_stores import OnMaria, OnSqliteFile, OnSqliteMemory
 
 APP, OTHER = "courier", "customer"
 
@@ -134,3 +134,6 @@ class TestDevicesOnSqliteFile(OnSqliteFile, DevicesContract): ...
 
 
 class TestDevicesOnSqliteMemory(OnSqliteMemory, DevicesContract): ...
+
+
+class TestDevicesOnMaria(OnMaria, DevicesContract): ...

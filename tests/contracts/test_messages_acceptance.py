@@ -8,7 +8,7 @@ from push_core.errors import Unavailable
 from push_core.lifecycle import Reason, State
 from push_core.messages.port import IDEMPOTENCY_MS, INBOX_LIMIT, Applied, Commit, InboxAsk, Later, Messages, Task
 from tests.contracts.messages_support import APP, HOUR, NOW, OTHER, MessagesContract, envelope, moves, new, waits
-from tests.contracts.sql_stores import OnSqliteFile, OnSqliteMemory
+from tests.contracts.sql_stores import OnMaria, OnSqliteFile, OnSqliteMemory
 
 
 class Acceptance(MessagesContract):
@@ -264,13 +264,22 @@ class TestAcceptanceOnSqliteFile(OnSqliteFile, Acceptance): ...
 class TestAcceptanceOnSqliteMemory(OnSqliteMemory, Acceptance): ...
 
 
+class TestAcceptanceOnMaria(OnMaria, Acceptance): ...
+
+
 class TestRecallOnSqliteFile(OnSqliteFile, Recall): ...
 
 
 class TestRecallOnSqliteMemory(OnSqliteMemory, Recall): ...
 
 
+class TestRecallOnMaria(OnMaria, Recall): ...
+
+
 class TestExpansionOnSqliteFile(OnSqliteFile, Expansion): ...
 
 
 class TestExpansionOnSqliteMemory(OnSqliteMemory, Expansion): ...
+
+
+class TestExpansionOnMaria(OnMaria, Expansion): ...

@@ -10,7 +10,7 @@ from push_core.ids import ISSUERS, first_id_at
 from push_core.lifecycle import Reason, State
 from push_core.messages.port import IDEMPOTENCY_MS, Commit, Later, Messages, Task
 from tests.contracts.messages_support import APP, HOUR, NOW, OTHER, MessagesContract, message_id, moves, new, waits
-from tests.contracts.sql_stores import OnSqliteFile, OnSqliteMemory
+from tests.contracts.sql_stores import OnMaria, OnSqliteFile, OnSqliteMemory
 
 REPUBLISH, FALLBACK, EXPIRE = Task.REPUBLISH, Task.FALLBACK, Task.EXPIRE
 
@@ -193,13 +193,22 @@ class TestLaterWorkOnSqliteFile(OnSqliteFile, LaterWork): ...
 class TestLaterWorkOnSqliteMemory(OnSqliteMemory, LaterWork): ...
 
 
+class TestLaterWorkOnMaria(OnMaria, LaterWork): ...
+
+
 class TestRelayOnSqliteFile(OnSqliteFile, Relay): ...
 
 
 class TestRelayOnSqliteMemory(OnSqliteMemory, Relay): ...
 
 
+class TestRelayOnMaria(OnMaria, Relay): ...
+
+
 class TestIssuerLeasesOnSqliteFile(OnSqliteFile, IssuerLeases): ...
 
 
 class TestIssuerLeasesOnSqliteMemory(OnSqliteMemory, IssuerLeases): ...
+
+
+class TestIssuerLeasesOnMaria(OnMaria, IssuerLeases): ...

@@ -12,16 +12,17 @@ from push_core.messages.port import InboxAsk, Later, Messages, Task
 from push_core.messages.sql import SqlMessages
 from push_core.sql import bulk
 from push_core.sql.database import Database
+from push_core.sql.sqlite import forms
 from tests.contracts.messages_support import APP, NOW, envelope, moves, new, waits
 
 
 @given(st.integers(0, 2_000))
 def test_rows_are_cut_into_powers_of_two_in_order(count: int) -> None:
     rows = [(n,) for n in range(count)]
-    cut = list(bulk.parts(rows))
+    cut = list(forms.parts(rows))
     assert [row for part in cut for row in part] == rows
     assert all(len(part) in {1, 2, 4, 8, 16, 32, 64, 128, 256} for part in cut)
-    assert len(cut) <= count // bulk.LARGEST + 8
+    assert len(cut) <= count // forms.LARGEST + 8
 
 
 @pytest.fixture
@@ -37,10 +38,10 @@ async def test_counts_are_those_of_rows_changed(database: Database) -> None:
         assert bulk.insert_ignore(conn, "cursors", columns, [(str(n), n) for n in range(300)]) == 300
         assert bulk.insert_ignore(conn, "cursors", columns, [(str(n), n) for n in range(290, 310)]) == 10
         rows = [(str(n), 7) for n in range(305, 315)]
-        assert bulk.update(conn, "cursors", ("name",), ("to_place",), "place = v.to_place", "", rows) == 5
-        assert bulk.update(conn, "cursors", ("name",), ("x",), "place = 1", "cursors.place < 2", rows[:0]) == 0
+        assert bulk.update(conn, "cursors", ("name",), ("to_place",), {"place": "v.to_place"}, "", rows) == 5
+        assert bulk.update(conn, "cursors", ("name",), ("x",), {"place": "1"}, "cursors.place < 2", rows[:0]) == 0
         guarded = [(str(n), 0) for n in range(10)]
-        assert bulk.update(conn, "cursors", ("name",), ("x",), "place = v.x", "cursors.place > 4", guarded) == 5
+        assert bulk.update(conn, "cursors", ("name",), ("x",), {"place": "v.x"}, "cursors.place > 4", guarded) == 5
         assert bulk.delete(conn, "cursors", ("name",), [(str(n),) for n in range(305, 320)]) == 5
         assert len(bulk.select(conn, "name", "cursors", ("name",), [("3",), ("400",), ("304",)])) == 2
 

@@ -19,6 +19,7 @@ from push_core.sql.database import Database
 from push_core.sql.migrate import config_for, upgrade, version_table
 
 SCHEMAS = {"messages": tables.MESSAGES, "devices": tables.DEVICES}
+OURS = {f"taco_{schema}_{kind}" for schema in SCHEMAS for kind in ("version", "window")}
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -27,11 +28,12 @@ async def test_the_steps_make_the_tables_that_the_code_expects(schema: str) -> N
 
     def differences(conn: Connection) -> list[object]:
         options = {"version_table": version_table(schema), "compare_type": True}
-        return list(compare_metadata(MigrationContext.configure(conn, opts=options), SCHEMAS[schema]))
+        found = compare_metadata(MigrationContext.configure(conn, opts=options), SCHEMAS[schema])
+        return [step for step in found if getattr(step[1], "name", "") not in OURS]
 
     def definitions(conn: Connection) -> dict[str, str]:
         rows = conn.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name")
-        return {name: sql for name, sql in rows if name != version_table(schema)}
+        return {name: sql for name, sql in rows if name not in OURS}
 
     assert await database.read(differences) == []
     made = await database.read(definitions)

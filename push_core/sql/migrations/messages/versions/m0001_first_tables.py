@@ -1,18 +1,19 @@
 """First tables of the message store."""
 
 import sqlalchemy as sa
-from alembic import op
 
+from push_core.sql.migrations.ddl import BY_DAY, create_index, create_table
 from push_core.sql.tables import blob, message_id, name
 
 revision = "m0001"
 down_revision = None
+works_with = "m0001"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    op.create_table(
+    create_table(
         "messages",
         sa.Column("id", message_id, primary_key=True, autoincrement=False),
         sa.Column("app", name(64), nullable=False),
@@ -22,8 +23,9 @@ def upgrade() -> None:
         sa.Column("expansion", sa.SmallInteger, nullable=False),
         sa.Column("expanded_at", sa.BigInteger),
         sa.Column("reason", sa.String(32), nullable=False, server_default=""),
+        **BY_DAY,
     )
-    op.create_table(
+    create_table(
         "deliveries",
         sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("device", name(), primary_key=True),
@@ -41,8 +43,9 @@ def upgrade() -> None:
         sa.Column("at_ended", sa.BigInteger),
         sa.Column("late_at", sa.BigInteger),
         sqlite_with_rowid=False,
+        **BY_DAY,
     )
-    op.create_table(
+    create_table(
         "inbox",
         sa.Column("app", name(64), primary_key=True),
         sa.Column("device", name(), primary_key=True),
@@ -56,8 +59,8 @@ def upgrade() -> None:
         sa.Column("again", sa.SmallInteger, nullable=False),
         sa.Column("via_vendor", sa.SmallInteger, nullable=False),
     )
-    op.create_index("inbox_expires", "inbox", ["expires"])
-    op.create_table(
+    create_index("inbox_expires", "inbox", ["expires"])
+    create_table(
         "idempotency",
         sa.Column("app", name(64), primary_key=True),
         sa.Column("idem_key", name(255), primary_key=True),
@@ -66,8 +69,8 @@ def upgrade() -> None:
         sa.Column("created", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
-    op.create_index("idempotency_created", "idempotency", ["created"])
-    op.create_table(
+    create_index("idempotency_created", "idempotency", ["created"])
+    create_table(
         "later",
         sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("device", name(), primary_key=True),
@@ -77,13 +80,13 @@ def upgrade() -> None:
         sa.Column("tries", sa.Integer, nullable=False),
         sqlite_with_rowid=False,
     )
-    op.create_index("later_due", "later", ["due"])
-    op.create_table(
+    create_index("later_due", "later", ["due"])
+    create_table(
         "cursors",
         sa.Column("name", name(), primary_key=True),
         sa.Column("place", sa.BigInteger, nullable=False),
     )
-    op.create_table(
+    create_table(
         "issuer_leases",
         sa.Column("issuer", sa.SmallInteger, primary_key=True, autoincrement=False),
         sa.Column("holder", name(255), nullable=False),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 
-from push_core.sql.engine import make_engine, parse
+from push_core.sql.sqlite.engine import make_engine
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def rights(path: Path) -> int:
 
 
 def test_a_new_store_and_its_journals_are_their_owners_alone(tmp_path: Path) -> None:
-    engine = make_engine(parse(f"sqlite:///{tmp_path}/new/store.sqlite"))
+    engine = make_engine(make_url(f"sqlite:///{tmp_path}/new/store.sqlite"))
     write_to(engine)
     with engine.connect() as reader:  # the journals are there as long as somebody has the store open
         reader.exec_driver_sql("SELECT * FROM secrets")
@@ -44,7 +45,7 @@ def test_a_store_that_is_there_keeps_the_rights_that_its_owner_gave_it(tmp_path:
     path = tmp_path / "store.sqlite"
     path.touch()
     path.chmod(0o640)
-    engine = make_engine(parse(f"sqlite:///{path}"))
+    engine = make_engine(make_url(f"sqlite:///{path}"))
     write_to(engine)
     engine.dispose()
     assert rights(path) == 0o640
@@ -52,7 +53,7 @@ def test_a_store_that_is_there_keeps_the_rights_that_its_owner_gave_it(tmp_path:
 
 def test_a_second_engine_of_a_store_leaves_the_first_ones_locks_alone(tmp_path: Path) -> None:
     """Without its locks another process takes itself for the last one, and removes the log that we go on writing to."""
-    url = parse(f"sqlite:///{tmp_path}/store.sqlite")
+    url = make_url(f"sqlite:///{tmp_path}/store.sqlite")
     first = make_engine(url)
     write_to(first)
     with first.connect() as ours:

@@ -1,0 +1,25 @@
+"""Making tables and indexes in steps. A server commits each by itself, so a step that was cut off is run again from its beginning: what is
+there already is left."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+_OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_row_format": "DYNAMIC"}
+BY_DAY: dict[str, Any] = {"mysql_partition_by": "RANGE (id) (PARTITION later VALUES LESS THAN MAXVALUE)"}
+"""For tables whose rows go by age; `mysql/partitions.py` adds the days."""
+
+
+def create_table(name: str, *columns: sa.Column[Any], **options: Any) -> None:
+    if not _on_server() or not sa.inspect(op.get_bind()).has_table(name):
+        op.create_table(name, *columns, **_OPTIONS, **options)
+
+
+def create_index(name: str, table: str, columns: list[str]) -> None:
+    if not _on_server() or name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
+        op.create_index(name, table, columns)
+
+
+def _on_server() -> bool:
+    return op.get_bind().dialect.name != "sqlite"

@@ -1,0 +1,1 @@
+"""What is SQLite's alone: files and pragmas, its forms of bulk statements, its errors."""
