@@ -6,7 +6,8 @@
     await fleet.close()
 
 Codec, session and acks are those of the SDK; the socket is `lean_socket.py`. Nothing is stored, nothing reconnects by itself: what a
-device does next is the test's decision. Ids that a device has shown are kept for its life, reconnects included.
+device does next, and at which gateway (`device.connect(at=url)`), is the test's decision. Ids that a device has shown are kept for its
+life, reconnects included.
 """
 
 import asyncio
@@ -52,6 +53,27 @@ class Counters:
     ended: Counter[int | None] = field(default_factory=Counter)  # connections by close code; None: lost without one
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a gateway is: to dial, and to name in the upgrade request."""
+
+    address: str
+    port: int
+    secure: bool
+    host: str
+    path: str
+
+    @classmethod
+    def of(cls, url: str) -> "Place":
+        """Raises ValueError for what is no WebSocket address."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("ws", "wss") or parts.hostname is None:
+            raise ValueError(f"not a WebSocket url: {url}")
+        secure = parts.scheme == "wss"
+        path = parts.path + (f"?{parts.query}" if parts.query else "") or "/"
+        return cls(parts.hostname, parts.port or (443 if secure else 80), secure, parts.netloc, path)
+
+
 PushSink = Callable[["Device", Push, bool], bool | None]
 """Called with each push and whether its id is new to the device. False: don't ack it (the device plays dead); else it is acked."""
 
@@ -90,11 +112,12 @@ class Device:
     def is_online(self) -> bool:
         return self._session is not None and self._session.is_live
 
-    async def connect(self, **hello: Any) -> Welcome:
-        """Dial and sign in; `hello` adds or replaces fields of the hello. Raises SignInRefused, OSError, or TimeoutError after
-        the fleet's limits. An earlier connection is aborted."""
+    async def connect(self, *, at: str | None = None, **hello: Any) -> Welcome:
+        """Dial and sign in, at the fleet's gateway or another one; `hello` adds or replaces fields of the hello. Raises SignInRefused,
+        OSError, or TimeoutError after the fleet's limits. An earlier connection is aborted."""
         self.abort()
         fleet = self._fleet
+        place = fleet.place if at is None else Place.of(at)
         loop = asyncio.get_running_loop()
         self.attempt += 1
         fields: dict[str, Any] = {
@@ -118,8 +141,8 @@ class Device:
         self._end = loop.create_future()
         self._session = session
         socket = LeanSocket(
-            fleet.host,
-            fleet.path,
+            place.host,
+            place.path,
             fleet.codec.subprotocol,
             binary=fleet.codec.binary,
             on_open=self._opened,
@@ -132,7 +155,8 @@ class Device:
         try:
             async with asyncio.timeout(fleet.limits.connect_s + fleet.limits.welcome_s):
                 fleet.opening(socket)
-                await loop.create_connection(lambda: socket, fleet.address, fleet.port, ssl=fleet.tls)
+                tls = fleet.tls if place.secure else None
+                await loop.create_connection(lambda: socket, place.address, place.port, ssl=tls)
                 return await welcome
         except BaseException:
             if self._socket is socket:
@@ -259,17 +283,11 @@ class Fleet:
         limits: Limits | None = None,
     ) -> None:
         """`url`: `ws://` or `wss://`, with `tls` or the system's certificates."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("ws", "wss") or parts.hostname is None:
-            raise ValueError(f"not a WebSocket url: {url}")
+        self.place = Place.of(url)
         self.codec = codec
         self.on_push = on_push
-        self.tls = (tls or ssl.create_default_context()) if parts.scheme == "wss" else None
+        self.tls = (tls or ssl.create_default_context()) if self.place.secure else tls
         self.limits = limits or Limits()
-        self.address = parts.hostname
-        self.port = parts.port or (443 if self.tls else 80)
-        self.host = parts.netloc
-        self.path = parts.path + (f"?{parts.query}" if parts.query else "") or "/"
         self.counters = Counters()
         self.devices: list[Device] = []
         self.sockets: set[LeanSocket] = set()  # open ones

@@ -17,7 +17,7 @@ from bench.lean_http import HttpFailed, LeanHttp
 from bench.taco_process import TacoProcess
 from ops.tokens import mint
 from push_core.clock import wall_ms
-from sdk_proto.python.wire_client import Device, Fleet, SignInRefused
+from sdk_proto.python.wire_client import Device, Fleet, Place, SignInRefused
 from sdk_proto.wire.frames import Push
 
 OPEN_STATES = frozenset({"accepted", "sending"})
@@ -179,8 +179,7 @@ class Crowd:
 
     async def move(self, taco: TacoProcess) -> None:
         """To a server that was started again, on other ports."""
-        self.fleet.address, self.fleet.port = _host_and_port(taco.gateway)
-        self.fleet.host = f"{self.fleet.address}:{self.fleet.port}"
+        self.fleet.place = Place.of(taco.gateway)
         await self._http.close()
         self._http = LeanHttp(taco.api, self._key, connections=8)
 
@@ -304,11 +303,6 @@ class Crowd:
         for (_, device), state in states.items():
             counts[self._habits[device]][state] += 1
         return counts
-
-
-def _host_and_port(url: str) -> tuple[str, int]:
-    host, _, port = url.partition("://")[2].partition("/")[0].rpartition(":")
-    return host, int(port)
 
 
 async def _at_once(limit: int, work: Iterable[Any]) -> None:
