@@ -11,9 +11,8 @@ from push_core.dsn import Dsn
 from push_core.errors import ConfigError
 from push_core.sql.mysql import engine as mysql
 from push_core.sql.mysql.options import Options
+from push_core.sql.schemes import SCHEMES
 from push_core.sql.sqlite import engine as sqlite
-
-SCHEMES = ("sqlite", "mysql", "mariadb")
 
 
 class Place(NamedTuple):
