@@ -24,6 +24,8 @@ from push_core.redis.place import OPTIONS as REDIS_OPTIONS
 from push_core.redis.place import SCHEMES as REDIS
 from push_core.rpc.port import Rpc
 from push_core.settings import setting
+from push_core.sql.schemes import OPTIONS as SQL_OPTIONS
+from push_core.sql.schemes import SCHEMES as SQL
 from push_core.trail.port import Trail
 
 if TYPE_CHECKING:
@@ -38,9 +40,14 @@ class StoreSettings:
     """Section [stores]: a DSN for each port. Options of an adapter follow a question mark: `memory://?length=20000`."""
 
     messages: str = setting(
-        "sqlite:///data/messages.sqlite", "Messages, deliveries, inboxes and later work: sqlite:///PATH."
+        "sqlite:///data/messages.sqlite",
+        "Messages, deliveries, inboxes and later work: sqlite:///PATH, "
+        f"mysql://USER:PASSWORD@HOST[:PORT]/DATABASE ({SQL_OPTIONS}).",
     )
-    devices: str = setting("sqlite:///data/devices.sqlite", "Apps, devices and control values: sqlite:///PATH.")
+    devices: str = setting(
+        "sqlite:///data/devices.sqlite",
+        "Apps, devices and control values: sqlite:///PATH, mysql://… as for messages.",
+    )
     presence: str = setting(
         "memory://",
         "Routes of connected devices: memory:// (option size), redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], "
@@ -319,9 +326,9 @@ async def _grpc_rpc(dsn: Dsn, given: _With) -> Rpc:
     )
 
 
-MESSAGES = _Choice[Messages]("messages", {"sqlite": _sql_messages})
-DEVICES = _Choice[Devices]("devices", {"sqlite": _sql_devices})
-CONTROL = _Choice["Control"]("devices", {"sqlite": _sql_control})
+MESSAGES = _Choice[Messages]("messages", dict.fromkeys(SQL, _sql_messages))
+DEVICES = _Choice[Devices]("devices", dict.fromkeys(SQL, _sql_devices))
+CONTROL = _Choice["Control"]("devices", dict.fromkeys(SQL, _sql_control))
 PRESENCE = _Choice[Presence]("presence", {"memory": _memory_presence} | dict.fromkeys(REDIS, _redis_presence))
 CLAIMS = _Choice[Claims]("claims", {"memory": _memory_claims} | dict.fromkeys(REDIS, _redis_claims))
 LIMITS = _Choice[Limits]("limits", {"memory": _memory_limits} | dict.fromkeys(REDIS, _redis_limits))

@@ -29,6 +29,7 @@ EVERYWHERE = frozenset({"msgspec", "structlog"})
 THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("push_core/sql/*", "push_core/*/sql.py"),
     "alembic": ("push_core/sql/*",),
+    "pymysql": ("push_core/sql/mysql/*",),
     "grpc": ("push_core/rpc/grpc*.py", "push_api/grpc_server.py", "sdk_proto/rpc/*"),
     "grpc_health": ("push_core/rpc/grpc_listener.py", "push_api/grpc_server.py"),
     "grpc_tools": ("sdk_proto/rpc/generate.py",),
