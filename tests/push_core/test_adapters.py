@@ -58,7 +58,7 @@ async def test_a_scheme_picks_the_adapter(settings: StoreSettings) -> None:
 @pytest.mark.parametrize(
     ("port", "dsn", "reason"),
     [
-        ("messages", "oracle://db", "[stores] messages: 'oracle://db' must start with one of sqlite://"),
+        ("messages", "oracle://db", "[stores] messages: 'oracle://db' must start with one of mariadb://, mysql://, sqlite://"),
         ("devices", "sqllite:///x", "did you mean sqlite://?"),
         (
             "presence",
