@@ -1,12 +1,14 @@
 """What every adapter of claims promises."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from push_core.claims.memory import MemoryClaims
 from push_core.claims.port import Claim, Claims
+from push_core.claims.redis import RedisClaims
 from tests.support.hand_clock import HandClock
+from tests.support.redis_stores import RedisAt
 
 PassTime = Callable[[float], Awaitable[None]]
 KEY = "7302:courier:d-1:fcm"
@@ -97,3 +99,27 @@ class TestMemoryClaims(ClaimsContract):
     @pytest.fixture
     def pass_time(self, clock: HandClock) -> PassTime:
         return clock.pass_time
+
+
+class TestRedisClaims(ClaimsContract):
+    @pytest.fixture
+    async def claims(self, redis_at: RedisAt) -> AsyncIterator[RedisClaims]:
+        claims = RedisClaims.open(redis_at.dsn("claims"))
+        yield claims
+        await claims.close()
+
+    @pytest.fixture
+    def pass_time(self, redis_at: RedisAt) -> PassTime:
+        return redis_at.pass_time
+
+
+class TestRedisClusterClaims(ClaimsContract):
+    @pytest.fixture
+    async def claims(self, redis_cluster_at: RedisAt) -> AsyncIterator[RedisClaims]:
+        claims = RedisClaims.open(redis_cluster_at.dsn("claims"))
+        yield claims
+        await claims.close()
+
+    @pytest.fixture
+    def pass_time(self, redis_cluster_at: RedisAt) -> PassTime:
+        return redis_cluster_at.pass_time

@@ -1,13 +1,15 @@
 """What every adapter of limits promises."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from push_core.errors import Unavailable
 from push_core.limits.memory import MemoryLimits
 from push_core.limits.port import Ask, Limits
+from push_core.limits.redis import RedisLimits
 from tests.support.hand_clock import HandClock
+from tests.support.redis_stores import RedisAt
 
 PassTime = Callable[[float], Awaitable[None]]
 
@@ -103,3 +105,27 @@ class TestMemoryLimits(LimitsContract):
     @pytest.fixture
     def pass_time(self, clock: HandClock) -> PassTime:
         return clock.pass_time
+
+
+class TestRedisLimits(LimitsContract):
+    @pytest.fixture
+    async def limits(self, redis_at: RedisAt) -> AsyncIterator[RedisLimits]:
+        limits = RedisLimits.open(redis_at.dsn("limits"))
+        yield limits
+        await limits.close()
+
+    @pytest.fixture
+    def pass_time(self, redis_at: RedisAt) -> PassTime:
+        return redis_at.pass_time
+
+
+class TestRedisClusterLimits(LimitsContract):
+    @pytest.fixture
+    async def limits(self, redis_cluster_at: RedisAt) -> AsyncIterator[RedisLimits]:
+        limits = RedisLimits.open(redis_cluster_at.dsn("limits"))
+        yield limits
+        await limits.close()
+
+    @pytest.fixture
+    def pass_time(self, redis_cluster_at: RedisAt) -> PassTime:
+        return redis_cluster_at.pass_time

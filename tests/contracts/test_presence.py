@@ -1,13 +1,15 @@
 """What every presence adapter promises, for apps that use equal device names too."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from push_core.errors import Unavailable
 from push_core.presence.memory import MemoryPresence
 from push_core.presence.port import Located, Node, Presence, Route, Verdict
+from push_core.presence.redis import RedisPresence
 from tests.support.hand_clock import HandClock
+from tests.support.redis_stores import RedisAt
 
 PassTime = Callable[[float], Awaitable[None]]
 
@@ -234,3 +236,27 @@ class TestMemoryPresence(PresenceContract):
     @pytest.fixture
     def pass_time(self, clock: HandClock) -> PassTime:
         return clock.pass_time
+
+
+class TestRedisPresence(PresenceContract):
+    @pytest.fixture
+    async def presence(self, redis_at: RedisAt) -> AsyncIterator[RedisPresence]:
+        presence = RedisPresence.open(redis_at.dsn("presence", buckets=256))
+        yield presence
+        await presence.close()
+
+    @pytest.fixture
+    def pass_time(self, redis_at: RedisAt) -> PassTime:
+        return redis_at.pass_time
+
+
+class TestRedisClusterPresence(PresenceContract):
+    @pytest.fixture
+    async def presence(self, redis_cluster_at: RedisAt) -> AsyncIterator[RedisPresence]:
+        presence = RedisPresence.open(redis_cluster_at.dsn("presence", buckets=256))
+        yield presence
+        await presence.close()
+
+    @pytest.fixture
+    def pass_time(self, redis_cluster_at: RedisAt) -> PassTime:
+        return redis_cluster_at.pass_time

@@ -63,8 +63,10 @@ async def test_a_scheme_picks_the_adapter(settings: StoreSettings) -> None:
         (
             "presence",
             "memroy://",
-            "[stores] presence: 'memroy://' must start with one of memory://, redis://, redis+cluster://, redis+sentinel://, "
-            "rediss://, rediss+cluster://, rediss+sentinel://; did you mean memory",
+            (
+                "[stores] presence: 'memroy://' must start with one of memory://, redis://, redis+cluster://, redis+sentinel://, "
+                "rediss://, rediss+cluster://, rediss+sentinel://; did you mean memory"
+            ),
         ),
         ("claims", "memory", "[stores] claims: 'memory' must start with one of memory://"),
         ("queues", "memory://?lenght=5", "lenght is not an option of memory://; did you mean length?"),
