@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 P = TypeVar("P", bound=GatewayPorts)
 
 STORES_SHARE = 0.1  # of the time to stop: for closing the stores when the program is done
+HANGS_ENDS_S = 0.2
 START_ENDS_S = 1.0  # a start that is told to end: nothing is under way, so it need not be orderly
 
 
@@ -106,7 +107,8 @@ class Life(Generic[P]):
 
     def __init__(self, plan: Plan[P]) -> None:
         self._plan = plan
-        self._waits_for = ""
+        self.waits_for = ""
+        """What it could not start without at its last try; "" before that."""
         self._ports: P | None = None
         self._made: Made | None = None
         self._inside: Inside | None = None
@@ -114,7 +116,7 @@ class Life(Generic[P]):
     async def missing(self) -> list[str]:
         """What /readyz says."""
         if self._made is None:
-            return [f"starting: {self._waits_for}" if self._waits_for else "starting"]
+            return [f"starting: {self.waits_for}" if self.waits_for else "starting"]
         return await self._made.program.missing()
 
     async def run(self, announce: Callable[[Serving], None]) -> int:
@@ -160,7 +162,7 @@ class Life(Generic[P]):
             try:
                 made = await self._start()
             except Unavailable as error:
-                self._waits_for = error.message
+                self.waits_for = error.message
                 if error.message != said or loop.time() - said_at >= plan.process.say_every_s:
                     said, said_at = error.message, loop.time()
                     log.warning("waiting to start", waits_for=error.message, next_try_s=plan.process.retry_s)
@@ -206,7 +208,7 @@ class Life(Generic[P]):
             log.error(  # noqa: TRY400 - where it hung is not news
                 "did not stop in time; what was under way is found in the store", seconds=stop_s
             )
-            process.exit_after(0.0, 1)
-            await asyncio.sleep(START_ENDS_S)
+            process.exit_after(HANGS_ENDS_S, 1)  # threads of a driver may hang as well
+            return 1
         log.info("stopped")
         return 0
