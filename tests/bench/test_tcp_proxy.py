@@ -1,0 +1,115 @@
+"""The proxy of drills: passes bytes on, and does to them what it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bench.tcp_proxy import TcpProxy
+
+
+@pytest.fixture
+async def echo() -> AsyncIterator[int]:
+    """A server that says everything back; its port."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        while data := await reader.read(65_536):
+            writer.write(data)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    for writer in writers:
+        writer.transport.abort()
+    await server.wait_closed()
+
+
+@pytest.fixture
+async def proxy(echo: int) -> AsyncIterator[TcpProxy]:
+    async with TcpProxy("127.0.0.1", echo) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def client(proxy: TcpProxy) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    yield reader, writer
+    writer.transport.abort()
+
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def test_bytes_pass_in_order(client: Ends) -> None:
+    reader, writer = client
+    sent = bytes(range(256)) * 2_000
+    writer.write(sent)
+    assert await reader.readexactly(len(sent)) == sent
+
+
+async def test_answers_come_late_and_in_order(proxy: TcpProxy, client: Ends) -> None:
+    reader, writer = client
+    proxy.answer_delay_s = 0.2
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    writer.write(b"one")
+    assert await reader.readexactly(3) == b"one"
+    assert loop.time() - began >= 0.2
+    proxy.answer_delay_s = 0.0
+    writer.write(b"two")
+    assert await reader.readexactly(3) == b"two"
+
+
+async def test_what_is_stalled_comes_when_it_flows_again(proxy: TcpProxy, client: Ends) -> None:
+    reader, writer = client
+    proxy.stall()
+    writer.write(b"held")
+    answer = asyncio.create_task(reader.readexactly(4))
+    done, _ = await asyncio.wait({answer}, timeout=0.1)
+    assert not done
+    proxy.flow()
+    assert await answer == b"held"
+
+
+async def test_a_narrow_line_takes_its_time(proxy: TcpProxy, client: Ends) -> None:
+    reader, writer = client
+    proxy.bytes_per_s = 10_000
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for _ in range(3):
+        writer.write(bytes(1_000))
+        assert await reader.readexactly(1_000) == bytes(1_000)
+    assert loop.time() - began >= 0.2
+
+
+async def test_cut_connections_end_and_new_ones_are_taken(proxy: TcpProxy, client: Ends) -> None:
+    reader, writer = client
+    writer.write(b"x")
+    await reader.readexactly(1)
+    proxy.cut()
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await reader.readexactly(1)
+    again, writing = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writing.write(b"y")
+    assert await again.readexactly(1) == b"y"
+    writing.transport.abort()
+
+
+async def test_while_it_refuses_connections_end_at_once(proxy: TcpProxy) -> None:
+    proxy.refuse(True)
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await reader.readexactly(1)
+    writer.transport.abort()
+
+
+async def test_a_target_that_is_away_ends_the_connection(echo: int) -> None:
+    async with TcpProxy("127.0.0.1", 9) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(1)
+        writer.transport.abort()
+        while proxy.connections:
+            await asyncio.sleep(0)
