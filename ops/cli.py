@@ -7,7 +7,22 @@ import sys
 
 import typer
 
-from ops.commands import api, app, cluster, device, dispatcher, gateway, listen, messages, token, up, version, zones
+from ops.commands import (
+    api,
+    app,
+    cluster,
+    debug,
+    device,
+    dispatcher,
+    gateway,
+    listen,
+    messages,
+    status,
+    token,
+    up,
+    version,
+    zones,
+)
 from ops.commands.output import CommandFailed, print_error
 
 cli = typer.Typer(
@@ -30,6 +45,8 @@ cli.command()(listen.listen)
 cli.add_typer(device.group, name="device")
 cli.add_typer(app.group, name="app")
 cli.add_typer(zones.group, name="zones")
+cli.command()(status.status)
+cli.add_typer(debug.group, name="debug")
 cli.command()(token.token)
 cli.command()(version.version)
 

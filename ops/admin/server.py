@@ -107,11 +107,12 @@ class AdminServer:
         """Never raises: what goes wrong in a page is its answer."""
         if request is None:
             return refusal(400, "bad_request", "this is not HTTP/1.1")
+        timeout_s = self._settings.debug_s if request.path.startswith(GUARDED) else self._settings.answer_s
         try:
-            async with asyncio.timeout(self._settings.answer_s):
+            async with asyncio.timeout(timeout_s):
                 return await self._answer(request)
         except TimeoutError:
-            return refusal(503, "deadline", f"no answer within {self._settings.answer_s:g} s")
+            return refusal(503, "deadline", f"no answer within {timeout_s:g} s")
         except Exception:  # the supervised edge: a page's fault is not the process's
             log.exception("a page of the admin port failed", path=request.path)
             return refusal(500, "internal", "this page failed; the log says how")

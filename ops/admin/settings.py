@@ -24,6 +24,8 @@ class AdminSettings:
     )
     answer_s: float = setting(5.0, "Time that an answer of the admin port may take to make.", at_least=0.1)
 
+    debug_s: float = setting(60.0, "Time that a page under /debug/ may take to make.", at_least=1.0)
+
     held_s: float = setting(
         0.1,
         "When one callback holds the event loop longer than this, the stack that holds it is logged; 0: never.",
