@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from push_core.breaker import BreakerTerms
 from push_core.claims.port import Claims
 from push_core.clock import Clock
 from push_core.devices.port import Devices
@@ -20,12 +19,11 @@ from push_core.messages.port import Messages
 from push_core.metrics.port import Metrics
 from push_core.presence.port import Presence
 from push_core.queues.port import Queues
-from push_core.redis.place import OPTIONS as REDIS_OPTIONS
 from push_core.redis.place import SCHEMES as REDIS
 from push_core.rpc.port import Rpc
-from push_core.settings import setting
-from push_core.sql.schemes import OPTIONS as SQL_OPTIONS
 from push_core.sql.schemes import SCHEMES as SQL
+from push_core.store_settings import StoreSettings as StoreSettings  # for those that name it beside the adapters
+from push_core.store_settings import breaker_terms as breaker_terms
 from push_core.trail.port import Trail
 
 if TYPE_CHECKING:
@@ -33,98 +31,6 @@ if TYPE_CHECKING:
     from push_core.control.watch import ControlWatch
 
 P = TypeVar("P")
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
-    """Section [stores]: a DSN for each port. Options of an adapter follow a question mark: `memory://?length=20000`."""
-
-    messages: str = setting(
-        "sqlite:///data/messages.sqlite",
-        "Messages, deliveries, inboxes and later work: sqlite:///PATH, "
-        f"mysql://USER:PASSWORD@HOST[:PORT]/DATABASE ({SQL_OPTIONS}).",
-    )
-    devices: str = setting(
-        "sqlite:///data/devices.sqlite",
-        "Apps, devices and control values: sqlite:///PATH, mysql://… as for messages.",
-    )
-    presence: str = setting(
-        "memory://",
-        "Routes of connected devices: memory:// (option size), redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], "
-        f"redis+sentinel://HOST,HOST/SERVICE[/DB] or redis+cluster://HOST,HOST, rediss… for TLS (options {REDIS_OPTIONS}, buckets).",
-    )
-    claims: str = setting(
-        "memory://", "Claims before vendor calls: memory:// (option size), or Redis as for presence, without buckets."
-    )
-    limits: str = setting(
-        "memory://",
-        "Token buckets of apps and addresses: memory:// (option size), or Redis as for presence, without buckets.",
-    )
-    queues: str = setting("memory://", "Batches on their way: memory:// (options length, queue_bytes, parked).")
-    trail: str = setting("memory://", "Searchable history of deliveries: memory:// (option size).")
-    metrics: str = setting(
-        "null://",
-        "Counters and timings: null://, memory:// (option size), prometheus:// (option size; read at the admin port's /metrics), "
-        "statsd://HOST:PORT (options prefix, flush_ms, size, datagram for its most bytes, samples of a timing between flushes).",
-    )
-    rpc: str = setting(
-        "grpc://127.0.0.1:0",
-        "Calls between programs: grpc://HOST:PORT to listen on (options max_in_flight, max_message_bytes, max_peers, and "
-        "advertise for the host that peers dial), inproc://.",
-    )
-    receipts: dict[str, tuple[str, ...]] = setting(
-        {}, "Addresses of each zone's receipts services; those of the same process are known without."
-    )
-    breaker: bool = setting(
-        True,
-        "Whether calls to a server or peer that fails for the most part are refused at once; leases and probes always go.",
-    )
-    breaker_k: float = setting(1.5, "Then so many calls are let through for each that succeeds.", at_least=1.1)
-    breaker_window_s: float = setting(10.0, "How far back that looks.", at_least=1.0)
-    breaker_protection: int = setting(5, "So many calls of a window are never refused.", at_least=0)
-    breaker_probe_s: float = setting(1.0, "One call passes each so many seconds, whatever the odds.", at_least=0.01)
-    breaker_recover_s: float = setting(
-        1.0, "When for so long all that ended has ended well, everything passes again.", at_least=0.01
-    )
-    cluster_key: str | None = setting(
-        None,
-        "Secret that programs show one another, the same for all of them; not needed with certificates.",
-        secret=True,
-    )
-    rpc_cert: Path | None = setting(
-        None,
-        "Certificate of this program for calls between programs (PEM): both sides show one then. With rpc_key, rpc_ca.",
-    )
-    rpc_key: Path | None = setting(None, "Its private key (PEM, without a password).")
-    rpc_ca: Path | None = setting(None, "Certificate of the authority that signed those of all programs (PEM).")
-    rpc_cert_name: str | None = setting(
-        None, "Name that certificates of peers carry when it is not the host that they are dialled by."
-    )
-    rpc_allowed_networks: tuple[str, ...] = setting(
-        (),
-        "Where addresses that presence names may be dialled: networks (10.0.0.0/8), host names, *.SUFFIX, * for names without a dot. Empty: "
-        "anywhere with certificates; else loopback, and for a listener that is not on loopback private networks and the names beside its own.",
-    )
-
-    def __repr__(self) -> str:  # a DSN may carry a password
-        shown = ", ".join(
-            f"{field.name}={Dsn.hide_password(str(getattr(self, field.name)))!r}"
-            for field in fields(self)
-            if not field.metadata["secret"]
-        )
-        return f"StoreSettings({shown})"
-
-
-def breaker_terms(settings: StoreSettings) -> BreakerTerms | None:
-    if not settings.breaker:
-        return None
-    return BreakerTerms(
-        k=settings.breaker_k,
-        window_s=settings.breaker_window_s,
-        protection=settings.breaker_protection,
-        probe_s=settings.breaker_probe_s,
-        recover_s=settings.breaker_recover_s,
-    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -265,7 +171,16 @@ async def _redis_limits(dsn: Dsn, given: _With) -> Limits:
 async def _memory_queues(dsn: Dsn, given: _With) -> Queues:
     from push_core.queues.memory import MemoryQueues
 
-    return MemoryQueues(**dsn.numbers("length", "queue_bytes", "parked"), monotonic=given.clock.monotonic)
+    clock = given.clock
+    sizes = dsn.numbers("length", "queue_bytes", "parked")
+    return MemoryQueues(**sizes, monotonic=clock.monotonic, wall_ms=clock.wall_ms)
+
+
+async def _amqp_queues(dsn: Dsn, given: _With) -> Queues:
+    from push_core.queues.amqp import AmqpQueues
+    from push_core.queues.amqp_settings import AmqpSettings
+
+    return AmqpQueues(AmqpSettings.read(dsn), metrics=given.metrics, wall_ms=given.clock.wall_ms)
 
 
 async def _memory_trail(dsn: Dsn, given: _With) -> Trail:
@@ -332,7 +247,7 @@ CONTROL = _Choice["Control"]("devices", dict.fromkeys(SQL, _sql_control))
 PRESENCE = _Choice[Presence]("presence", {"memory": _memory_presence} | dict.fromkeys(REDIS, _redis_presence))
 CLAIMS = _Choice[Claims]("claims", {"memory": _memory_claims} | dict.fromkeys(REDIS, _redis_claims))
 LIMITS = _Choice[Limits]("limits", {"memory": _memory_limits} | dict.fromkeys(REDIS, _redis_limits))
-QUEUES = _Choice[Queues]("queues", {"memory": _memory_queues})
+QUEUES = _Choice[Queues]("queues", {"memory": _memory_queues, "amqp": _amqp_queues, "amqps": _amqp_queues})
 TRAIL = _Choice[Trail]("trail", {"memory": _memory_trail})
 METRICS = _Choice[Metrics](
     "metrics",

@@ -45,6 +45,8 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "jwt": ("push_gateway/*token*.py", "ops/tokens.py"),
     "redis": ("push_core/redis/*",),
     "hiredis": ("push_core/redis/*",),
+    "aiormq": ("push_core/queues/amqp*.py",),
+    "pamqp": ("push_core/queues/amqp*.py",),
     "typer": ("ops/cli.py", "ops/commands/*"),
     "rich": ("ops/commands/output.py",),
     "uvloop": ("ops/process.py",),

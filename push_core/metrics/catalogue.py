@@ -103,4 +103,13 @@ class Metric(enum.Enum):
     LOOP_WORST = ("process.loop.worst_s", "gauge", "Longest delay of the event loop since the last sample, in seconds")
     LOOP_HELD = ("process.loop.held", "count", "Times one callback held the event loop longer than [admin] held_s")
     NOT_RUN = ("process.not_run", "count", "Times the process was not run: stopped, or a machine without CPU to give")
+    QUEUES_PUBLISHED = ("queues.published", "count", "Bodies by what the broker said of them", "outcome")
+    QUEUES_CONNECTIONS = (
+        "queues.connections",
+        "count",
+        "Connections to the broker by what became of them: connected, refused, lost",
+        "use",
+        "outcome",
+    )
+    QUEUES_REBUILT = ("queues.rebuilt", "count", "Consumers made anew because the broker sent them nothing")
     TRAIL_DROPPED = ("trail.dropped", "count", "Trail events dropped at the buffer's bound")

@@ -1,27 +1,20 @@
 """Queues in this process: acks, redelivery, limits and weights as a broker has them. What is queued is lost at exit."""
 
+import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
+from push_core.clock import WallMs, wall_ms
 from push_core.errors import Unavailable
 from push_core.queues.memory_consumer import MemoryConsumer
 from push_core.queues.memory_queue import Item, MemoryQueue
-from push_core.queues.port import Parcel, Published, Source
+from push_core.queues.port import PARKED, Parcel, Parked, Published, Source
 
 log = structlog.get_logger(__name__)
-
-PARKED = ".parked"
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    body: bytes
-    reason: str
 
 
 class MemoryQueues:
@@ -37,11 +30,14 @@ class MemoryQueues:
         queue_bytes: int = 256 * 1024 * 1024,
         parked: int = 1_000,
         monotonic: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], WallMs] = wall_ms,
     ) -> None:
         self._length = length
         self._queue_bytes = queue_bytes
         self._parked_length = parked
         self._monotonic = monotonic
+        self._wall_ms = wall_ms
+        self._ids = itertools.count(1)
         self._incarnation = secrets.token_hex(8)
         self._queues: dict[str, MemoryQueue] = {}
         self._parked: dict[str, deque[Parked]] = {}
@@ -68,9 +64,9 @@ class MemoryQueues:
         self._consumers[consumer] = None
         return consumer
 
-    async def park(self, queue: str, body: bytes, reason: str) -> None:
+    async def park(self, queue: str, body: bytes, reason: str, *, tries: int = 0) -> None:
         aside = self._parked.setdefault(queue, deque())
-        aside.append(Parked(body, reason))
+        aside.append(Parked(str(next(self._ids)), body, reason, self._wall_ms(), tries))
         if len(aside) > self._parked_length:
             aside.popleft()
             self.parked_dropped += 1
@@ -78,9 +74,26 @@ class MemoryQueues:
                 "oldest parked body dropped", queue=queue, limit=self._parked_length, dropped=self.parked_dropped
             )
 
-    def parked(self, queue: str) -> list[Parked]:
-        """What was put aside from the queue, oldest first."""
-        return list(self._parked.get(queue, ()))
+    async def parked(self, queue: str, *, limit: int = 1_000) -> list[Parked]:
+        return list(itertools.islice(self._parked.get(queue, ()), limit))
+
+    async def retry_parked(self, queue: str, ids: Collection[str] | None = None) -> int:
+        chosen = self._chosen(queue, ids)
+        outcomes = await self.publish([Parcel(queue, one.body) for one in chosen])
+        return self._unpark(
+            queue, [one for one, done in zip(chosen, outcomes, strict=True) if done is Published.CONFIRMED]
+        )
+
+    async def drop_parked(self, queue: str, ids: Collection[str] | None = None) -> int:
+        return self._unpark(queue, self._chosen(queue, ids))
+
+    def _chosen(self, queue: str, ids: Collection[str] | None) -> list[Parked]:
+        return [one for one in self._parked.get(queue, ()) if ids is None or one.id in ids]
+
+    def _unpark(self, queue: str, gone: Sequence[Parked]) -> int:
+        ids = {one.id for one in gone}
+        self._parked[queue] = deque(one for one in self._parked.get(queue, ()) if one.id not in ids)
+        return len(gone)
 
     async def oldest_age_s(self, queue: str) -> float:
         found = self._queues.get(queue)

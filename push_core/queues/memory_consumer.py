@@ -1,18 +1,13 @@
-"""A consumer of the memory adapter: takes from several queues by weight, and owes an ack for each body.
-
-Smooth weighted round robin, as in nginx' upstreams (ngx_http_upstream_round_robin.c): in each round a source gains its weight and
-the one that is chosen pays the sum of the round, so that takes are spread evenly and not in bursts. Only sources that could be
-taken from play in a round: an idle one's share goes to the others, and it saves nothing up.
-"""
+"""A consumer of the memory adapter: takes from several queues by weight, and owes an ack for each body."""
 
 import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 
 from push_core.queues.memory_queue import Item, MemoryQueue
 from push_core.queues.port import ConsumerClosed, Source, Taken
+from push_core.queues.round_robin import leader, play
 
 
 class _Intake:
@@ -104,12 +99,9 @@ class MemoryConsumer:
 
     def _choose(self) -> _Intake | None:
         playing = [intake for intake in self._intakes if intake.open]
-        if not playing:
-            return None
-        for intake in playing:
-            intake.standing += intake.weight
-        chosen = max(playing, key=attrgetter("standing"))
-        chosen.standing -= sum(intake.weight for intake in playing)
+        chosen = leader(playing)
+        if chosen is not None:
+            play(playing, chosen)
         return chosen
 
     def _take_from(self, intake: _Intake) -> Taken:

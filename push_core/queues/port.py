@@ -6,10 +6,15 @@ in a queue on purpose. Each queue has a length limit (in bodies): at it a publis
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
+
+from push_core.clock import WallMs
+
+PARKED = ".parked"
+"""What was put aside from queue `q` lies in queue `q.parked`."""
 
 
 class Parcel(msgspec.Struct, frozen=True):
@@ -43,15 +48,27 @@ class Taken(msgspec.Struct, frozen=True):
     age_s: float  # time spent in the queue
 
 
+class Parked(msgspec.Struct, frozen=True):
+    """A body that was put aside. `id` names it among those of its queue; `tries` as it was taken last."""
+
+    id: str
+    body: bytes
+    reason: str
+    at: WallMs
+    tries: int
+
+
 class Consumer(Protocol):
     async def take(self) -> Taken:
-        """The next body by weights; waits until there is one. Raises ConsumerClosed after `close`."""
+        """The next body by weights; waits until there is one, outages of the broker included. Raises ConsumerClosed after `close`."""
         ...
 
-    async def ack(self, tags: Sequence[int]) -> None: ...
+    async def ack(self, tags: Sequence[int]) -> None:
+        """Handled. A tag that is settled already, or whose body the broker has taken back (its connection was lost), is left alone."""
+        ...
 
     async def give_back(self, tags: Sequence[int]) -> None:
-        """Not handled: back to the front of its queue, marked redelivered."""
+        """Not handled: back to the front of its queue, marked redelivered. Tags as in `ack`."""
         ...
 
     async def close(self) -> None:
@@ -68,22 +85,42 @@ class Queues(Protocol):
         """One outcome per parcel. Never raises for a single bad one; a queue is made on first use."""
         ...
 
-    async def consume(self, sources: Sequence[Source]) -> Consumer: ...
+    async def consume(self, sources: Sequence[Source]) -> Consumer:
+        """Raises Unavailable after `close`. Does not need the broker: what it takes comes when it is there."""
+        ...
 
-    async def park(self, queue: str, body: bytes, reason: str) -> None:
-        """Put aside what can't be handled (`<queue>.parked`), for people to look at; bounded, oldest dropped with a count."""
+    async def park(self, queue: str, body: bytes, reason: str, *, tries: int = 0) -> None:
+        """Put aside what can't be handled (`<queue>.parked`), for people to look at; bounded, oldest dropped with a count. It outlives the
+        broker as far as the broker can. Raises Unavailable."""
+        ...
+
+    async def parked(self, queue: str, *, limit: int = 1_000) -> list[Parked]:
+        """What was put aside from the queue, oldest first. Raises Unavailable."""
+        ...
+
+    async def retry_parked(self, queue: str, ids: Collection[str] | None = None) -> int:
+        """Back into the queue, as if published anew: those of these ids, or all; how many. One that the queue does not confirm stays parked."""
+        ...
+
+    async def drop_parked(self, queue: str, ids: Collection[str] | None = None) -> int:
+        """Remove for good: those of these ids, or all; how many."""
         ...
 
     async def oldest_age_s(self, queue: str) -> float:
-        """How long the oldest body has been waiting; 0 for an empty queue."""
+        """How long the oldest body has been waiting; 0 for an empty queue. To ask may mark that body as redelivered. Raises Unavailable."""
         ...
 
-    async def depth(self, queue: str) -> int: ...
+    async def depth(self, queue: str) -> int:
+        """How many bodies wait; `q.parked` counts parked ones. Raises Unavailable."""
+        ...
 
     def incarnation(self) -> str:
-        """Changes whenever the broker may have lost what it held: the relay then publishes all that is open."""
+        """Changes whenever the broker may have lost something that it held (all programs see the same): the relay then looks at all that is
+        open. Empty while it is not known yet."""
         ...
 
-    async def ping(self) -> None: ...
+    async def ping(self) -> None:
+        """Raises Unavailable with the reason when bodies can't be published now."""
+        ...
 
     async def close(self) -> None: ...

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from ops.cluster.servers import Server
 from push_core.errors import Unavailable
 from push_core.queues.memory import MemoryQueues
 from push_core.queues.port import Consumer, ConsumerClosed, Parcel, Published, Queues, Source, Taken
+from tests.support.amqp import amqp_queues, settings_of
 from tests.support.hand_clock import HandClock
 
 PassTime = Callable[[float], Awaitable[None]]
@@ -245,6 +247,48 @@ class QueuesContract:
         assert await queues.depth("q.parked") == PARKED
         assert await queues.depth("q") == 0
 
+    async def test_what_was_parked_is_shown_oldest_first_with_its_story(self, queues: Queues) -> None:
+        await queues.park("q", b"poison 1", "not readable", tries=3)
+        await queues.park("q", b"poison 2", "too odd: é")
+        first, second = await queues.parked("q")
+        assert (first.body, first.reason, first.tries) == (b"poison 1", "not readable", 3)
+        assert (second.body, second.reason, second.tries) == (b"poison 2", "too odd: é", 0)
+        assert 0 < first.at <= second.at
+        assert first.id != second.id
+        assert [one.id for one in await queues.parked("q", limit=1)] == [first.id]
+        assert await queues.parked("q") == [first, second], "to look changes nothing"
+        assert await queues.parked("other") == []
+
+    async def test_a_parked_body_is_taken_again_as_if_new_once_it_is_retried(self, queues: Queues) -> None:
+        for n in range(3):
+            await queues.park("q", f"poison {n}".encode(), "not readable", tries=2)
+        parked = await queues.parked("q")
+        assert await queues.retry_parked("q", [parked[1].id, "unknown"]) == 1
+        consumer = await queues.consume([Source("q")])
+        (taken,) = await take(consumer)
+        assert (taken.body, taken.redelivered, taken.tries) == (b"poison 1", False, 0)
+        await consumer.ack([taken.tag])
+        assert await queues.retry_parked("q") == 2
+        assert bodies(await take(consumer, 2)) == ["poison 0", "poison 2"]
+        assert await queues.parked("q") == []
+        assert await queues.retry_parked("q") == 0
+
+    async def test_a_parked_body_that_its_queue_refuses_stays_parked(self, queues: Queues) -> None:
+        await queues.park("q", b"poison", "not readable")
+        await queues.publish(parcels("q", *(str(n) for n in range(LENGTH))))
+        assert await queues.retry_parked("q") == 0
+        assert [one.body for one in await queues.parked("q")] == [b"poison"]
+
+    async def test_parked_bodies_are_dropped_by_id_or_all_at_once(self, queues: Queues) -> None:
+        for n in range(4):
+            await queues.park("q", f"poison {n}".encode(), "not readable")
+        parked = await queues.parked("q")
+        assert await queues.drop_parked("q", [parked[2].id]) == 1
+        assert [one.body for one in await queues.parked("q")] == [b"poison 0", b"poison 1", b"poison 3"]
+        assert await queues.drop_parked("q") == 3
+        assert await queues.depth("q.parked") == 0
+        assert await queues.drop_parked("q") == 0
+
     # ── what an operator and the relay ask ──────────────────────────────────────────────────────────────────────────
 
     async def test_depth_counts_what_waits_and_not_what_was_taken(self, queues: Queues) -> None:
@@ -294,6 +338,22 @@ class TestMemoryQueues(QueuesContract):
     @pytest.fixture
     def queues(self, clock: HandClock) -> MemoryQueues:
         return MemoryQueues(length=LENGTH, parked=PARKED, monotonic=clock.monotonic)
+
+    @pytest.fixture
+    def pass_time(self, clock: HandClock) -> PassTime:
+        return clock.pass_time
+
+
+class TestAmqpQueues(QueuesContract):
+    @pytest.fixture
+    def clock(self) -> HandClock:
+        return HandClock()
+
+    @pytest.fixture
+    async def queues(self, rabbit_server: Server, clock: HandClock) -> AsyncIterator[Queues]:
+        settings = settings_of(rabbit_server.dsn, length=LENGTH, parked=PARKED)
+        async with amqp_queues(settings, wall_ms=clock.wall_ms) as queues:
+            yield queues
 
     @pytest.fixture
     def pass_time(self, clock: HandClock) -> PassTime:

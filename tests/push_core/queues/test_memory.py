@@ -2,7 +2,7 @@
 
 import pytest
 
-from push_core.queues.memory import MemoryQueues, Parked
+from push_core.queues.memory import MemoryQueues
 from push_core.queues.port import Parcel, Published, Source
 
 
@@ -22,8 +22,11 @@ async def test_the_newest_parked_bodies_are_kept_with_their_reasons_and_the_loss
     queues = MemoryQueues(parked=2)
     for n in range(3):
         await queues.park("q", b"%d" % n, "not readable")
-    assert queues.parked("q") == [Parked(b"1", "not readable"), Parked(b"2", "not readable")]
-    assert queues.parked("other") == []
+    assert [(parked.body, parked.reason) for parked in await queues.parked("q")] == [
+        (b"1", "not readable"),
+        (b"2", "not readable"),
+    ]
+    assert await queues.parked("other") == []
     assert queues.parked_dropped == 1
 
 
