@@ -1,8 +1,10 @@
 """End to end on one machine: pushes offered over HTTP, delivered over WebSocket, acknowledged, and found so in the store.
 
     python -m bench.e2e --backends embedded --devices 1000 --rate 2000 --seconds 15 --batch 50 --json
+    python -m bench.e2e --backends real --devices 5000 --rate 12000 --seconds 30 --batch 100 --json
 
-`taco up` runs as a process of its own on fresh stores with durable settings; this process is the load's client. The last line is one JSON object.
+`taco up` (embedded) or `taco cluster` (real: MariaDB, RabbitMQ, Redis, each program a process of its own) runs on fresh stores with durable
+settings; this process is the load's client. The last line is one JSON object.
 Exit status 1 if something was lost, came twice or is left over, or if the run is void because the client itself was late.
 """
 
@@ -13,38 +15,60 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import uvloop
 
+from bench.backends import Running, embedded, real
 from bench.lag import Lag
 from bench.load import Load, Log
-from bench.machine import CpuMeter, fdatasync_us, percentile, print_header, print_json, resident_kib
-from bench.stored import DELIVERED, StoredWatch, states_of
-from bench.taco_process import start_taco
+from bench.machine import CpuMeter, fdatasync_us, percentile, print_header, print_json
+from bench.stored import DELIVERED, StoredWatch
 
 METHOD = (
     "open loop; latency from the instant a push's batch was due to be sent until its frame was received by the device (p50, p99), and until the API said "
     "that its ack is stored (stored_p99: a sample, asked for every 20 ms); acked_per_s: acks sent within the offering window that the store had in the end; "
-    "ledger from the callers' 202s, the devices' logs and the API's final states; SQLite with synchronous=FULL; CPU of whole processes per push, "
-    "the client (devices and callers, one process) apart."
+    "ledger from the callers' 202s, the devices' logs and the final states (of the API; with real backends, of the tables); durable stores, as printed; "
+    "CPU of whole processes per push by program and server, the client (devices and callers, one process) apart."
 )
 VOID_LAG_MS = 20.0
 SETTLE_S = 60.0
+ACKS_S = 15.0
 
 
 async def run(options: argparse.Namespace, data: Path) -> dict[str, Any]:
-    taco = await start_taco(data, *options.up)
+    async with _backends(options, data) as running:
+        return await measure(options, running) | {"durable": running.durable}
+
+
+def _backends(options: argparse.Namespace, data: Path) -> AbstractAsyncContextManager[Running]:
+    if options.backends == "embedded":
+        return embedded(data, *options.up)
+    return real(
+        data,
+        gateways=options.gateways,
+        dispatchers=options.dispatchers,
+        apis=options.apis,
+        relays=options.relays,
+        config=options.config,
+    )
+
+
+async def measure(options: argparse.Namespace, running: Running) -> dict[str, Any]:
+    """Warm up, offer, settle, and what came of it."""
+    load = Load(
+        apis=running.apis,
+        key=running.key,
+        gateways=running.gateways,
+        app=running.app,
+        device_secret=running.device_secret,
+        devices=options.devices,
+        connections=options.connections,
+    )
     try:
-        load = Load(
-            api=taco.api,
-            key=taco.key,
-            gateway=taco.gateway,
-            app=taco.app,
-            device_secret=taco.device_secret,
-            devices=options.devices,
-        )
         await load.sign_in()
         if options.warm_up:
             await load.offer(rate=options.rate / 2, seconds=options.warm_up, batch=options.batch, seed=0)
@@ -54,7 +78,7 @@ async def run(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         gc.collect()
         gc.freeze()
         gc.disable()
-        meter = CpuMeter({"all": [taco.pid], "client": [os.getpid()]})
+        meter = CpuMeter({**running.groups, "client": [os.getpid()]})
         lag, stored = Lag(), StoredWatch(load.http, load.log, per_s=options.sample)
         meter.start()
         lag.start()
@@ -64,14 +88,30 @@ async def run(options: argparse.Namespace, data: Path) -> dict[str, Any]:
         await load.settle(SETTLE_S)
         meter.stop()
         await stored.finish()
-        states = await states_of(load.http, list(load.log.due))
-        memory = resident_kib(taco.pid)
-        await load.close()
-        return result(load.log, stored, lag, meter, states, begin=begin, end=end) | {"server_mib": round(memory / 1024)}
+        states = await _final_states(running, load)
+        memory = running.resident_mib()
+        return result(load.log, stored, lag, meter, states, begin=begin, end=end) | {
+            "total_us": round(sum(meter.us_per(len(load.log.due)).values()), 1),
+            "server_mib": sum(memory.values()),
+            "mib": memory,
+        }
     finally:
-        status = await taco.stop()
-        if status != 0:
-            print(f"# taco up ended with status {status}; its log is {taco.log}", file=sys.stderr)
+        gc.enable()
+        gc.unfreeze()
+        await load.close()
+
+
+async def _final_states(running: Running, load: Load) -> dict[int, str | None]:
+    """Acks are on their way for a moment after the last frame: what is not delivered yet is looked at again for a while."""
+    states = await running.states(load.http, list(load.log.due))
+    until = monotonic() + ACKS_S
+    while monotonic() < until:
+        left = [each for each in load.log.received if each in load.log.due and states.get(each) not in DELIVERED]
+        if not left:
+            break
+        await asyncio.sleep(0.2)
+        states |= await running.states(load.http, left)
+    return states
 
 
 def result(
@@ -122,7 +162,9 @@ def failed(figures: dict[str, Any]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.e2e", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--backends", choices=["embedded"], default="embedded", help="what stands behind the ports")
+    parser.add_argument(
+        "--backends", choices=["embedded", "real"], default="embedded", help="what stands behind the ports"
+    )
     parser.add_argument("--devices", type=int, default=1_000)
     parser.add_argument("--rate", type=float, default=2_000.0, help="pushes offered a second")
     parser.add_argument("--seconds", type=float, default=15.0)
@@ -131,6 +173,12 @@ def main() -> int:
     parser.add_argument(
         "--sample", type=float, default=10.0, help="messages a second that are watched until their ack is stored"
     )
+    parser.add_argument("--connections", type=int, default=16, help="callers' connections to each API")
+    parser.add_argument("--gateways", type=int, default=1, help="with real backends; so the next three")
+    parser.add_argument("--dispatchers", type=int, default=1)
+    parser.add_argument("--apis", type=int, default=1)
+    parser.add_argument("--relays", type=int, default=0, help="dispatchers that are relays only")
+    parser.add_argument("--config", type=Path, help="settings over the cluster's own, as `taco cluster --config`")
     parser.add_argument("--data", type=Path, help="keep the stores in this folder; a temporary one otherwise")
     parser.add_argument("--json", action="store_true", help="figures only, on the last line; the rest on stderr")
     parser.add_argument("up", nargs="*", help="further options of `taco up`, behind --")

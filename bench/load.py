@@ -7,7 +7,9 @@ push's latency counts from the instant its batch was due, so that a server (or c
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from time import monotonic
 
 import msgspec
@@ -58,16 +60,26 @@ class Log:
 
 
 class Load:
-    """One app's devices and callers."""
+    """One app's devices and callers. Devices are spread over the gateways and stay there, batches over the APIs; `connections` at each."""
 
     def __init__(
-        self, *, api: str, key: str, gateway: str, app: str, device_secret: str, devices: int, connections: int = 16
+        self,
+        *,
+        apis: Sequence[str],
+        key: str,
+        gateways: Sequence[str],
+        app: str,
+        device_secret: str,
+        devices: int,
+        connections: int = 16,
     ) -> None:
         self.log = Log()
-        self.http = LeanHttp(api, key, connections=connections)
+        self._callers = [LeanHttp(api, key, connections=connections) for api in apis]
+        self.http = self._callers[0]
+        self._gateways = tuple(gateways)
         self._came_to: dict[int, str] = {}
         self._loop = asyncio.get_running_loop()
-        self.fleet = Fleet(gateway, on_push=self._on_push)
+        self.fleet = Fleet(self._gateways[0], on_push=self._on_push)
         self._app = app
         self._secret = device_secret
         self.names = [f"device-{number}" for number in range(devices)]
@@ -82,13 +94,14 @@ class Load:
         gate = asyncio.Semaphore(SIGN_INS_AT_ONCE)
         now_s = wall_ms() // 1_000
 
-        async def one(name: str) -> None:
+        async def one(name: str, gateway: str) -> None:
             async with gate:
-                await self.fleet.connect(self._app, name, mint(self._app, name, self._secret, now_s=now_s))
+                device = self.fleet.device(self._app, name, mint(self._app, name, self._secret, now_s=now_s))
+                await device.connect(at=gateway)
 
         async with asyncio.TaskGroup() as group:
-            for name in self.names:
-                group.create_task(one(name))
+            for name, gateway in zip(self.names, cycle(self._gateways), strict=False):
+                group.create_task(one(name, gateway))
 
     def start_over(self) -> None:
         """Forget what was noted so far; devices stay connected."""
@@ -121,7 +134,8 @@ class Load:
                 }
             )
             self.log.offered += batch
-            task = self._loop.create_task(self._send(body, devices, due))
+            caller = self._callers[number % len(self._callers)]
+            task = self._loop.create_task(self._send(caller, body, devices, due))
             self._batches.add(task)
             task.add_done_callback(self._batches.discard)
         end = begin + seconds
@@ -147,12 +161,13 @@ class Load:
 
     async def close(self) -> None:
         await self.fleet.close()
-        await self.http.close()
+        for caller in self._callers:
+            await caller.close()
 
-    async def _send(self, body: bytes, devices: list[str], due: float) -> None:
+    async def _send(self, caller: LeanHttp, body: bytes, devices: list[str], due: float) -> None:
         log = self.log
         try:
-            status, answer = await self.http.request("POST", "/v1/messages:batch", body)
+            status, answer = await caller.request("POST", "/v1/messages:batch", body)
         except HttpFailed:
             log.unanswered += len(devices)
             return

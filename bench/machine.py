@@ -18,7 +18,10 @@ from importlib import metadata
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_LIBRARIES = ("uvloop", "websockets", "msgspec", "grpcio", "protobuf", "SQLAlchemy", "uvicorn", "starlette")
+_LIBRARIES = (
+    *("uvloop", "websockets", "msgspec", "grpcio", "protobuf", "SQLAlchemy", "uvicorn", "starlette"),
+    *("PyMySQL", "redis", "hiredis", "aio-pika"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,23 @@ def cpu_seconds(pid: int | None = None) -> float:
         raise ProcessLookupError(pid) from None
     fields = text[text.rindex(")") + 2 :].split()  # the name in brackets may hold spaces
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def descendants(pid: int) -> list[int]:
+    """Live processes that it started, and theirs."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = path.read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        children.setdefault(int(text[text.rindex(")") + 2 :].split()[1]), []).append(int(path.parent.name))
+    found, look = [], [pid]
+    while look:
+        begun = children.get(look.pop(), [])
+        found += begun
+        look += begun
+    return found
 
 
 def resident_kib(pid: int | None = None) -> int:
