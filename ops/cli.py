@@ -11,6 +11,7 @@ from ops.commands import (
     api,
     app,
     cluster,
+    db,
     debug,
     device,
     dispatcher,
