@@ -7,8 +7,6 @@ Composition only. DATA then holds: `cluster.json` (what runs now), `demo.json` (
 import asyncio
 import json
 import os
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -29,12 +27,12 @@ from ops.settings import Overrides, load_all
 from push_core.adapters import open_devices
 from push_core.clock import Clock
 from push_core.errors import TacoError
+from push_core.sql.upgrade import upgrade_store
 
 log = structlog.get_logger(__name__)
 
 FILE = "cluster.json"
 READY_S = 90.0
-UPGRADE_S = 300.0
 GRACE_S = plan.STOP_S + 2.0  # a program ends itself by then
 STOP_ALL_S = 3 * GRACE_S + 25.0
 MAX_CONNECTIONS = 500  # of the database: every program has a pool
@@ -89,19 +87,9 @@ class Cluster:
             await supervisor.stop(*names, grace_s=GRACE_S)
 
     async def _upgrade(self) -> None:
-        """`taco db upgrade`: a program never does it by itself."""
-        command = (sys.executable, "-m", "ops.cli", "db", "upgrade", "--config", str(self._data / plan.SETTINGS))
-        child = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
-        try:
-            async with asyncio.timeout(UPGRADE_S):
-                said, _ = await child.communicate()
-        except BaseException:
-            with suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
-            raise
-        if child.returncode:
-            raise TacoError(f"`taco db upgrade` failed: {said.decode(errors='replace').strip()[-1_000:]}")
+        """What `taco db upgrade` does: a program never does it by itself."""
+        for schema, dsn in (("messages", self._stores.messages), ("devices", self._stores.devices)):
+            await asyncio.to_thread(upgrade_store, dsn, schema)
 
     async def _make_demo(self) -> Addresses:
         """The demo app, and DATA/demo.json: before the programs start, for the API's page reads it. The ports are known already."""

@@ -106,6 +106,7 @@ class RabbitServer(Server):
             "RABBITMQ_DIST_PORT": str(self._ports["distribution"]),
             "ERL_EPMD_PORT": str(self._ports["epmd"]),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_CRASH_DUMP_SECONDS": "0",  # none: it is large, and holds what is in messages
             "RABBITMQ_BASE": folder,
             "RABBITMQ_MNESIA_BASE": folder + "/mnesia",
             "RABBITMQ_LOG_BASE": folder + "/log",
