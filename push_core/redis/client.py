@@ -66,7 +66,7 @@ class RedisClient:
         return self._topology.sharded
 
     async def call(self, *commands: Command) -> list[Any]:
-        """The answers in order: one round trip to each server. Raises Unavailable when none was done, DeadlineExceeded when some were or
+        """The answers in order: one round trip to each server. None of the commands may build on another one. Raises Unavailable when none was done, DeadlineExceeded when some were or
         may have been."""
         try:
             replies = await self._call(commands)

@@ -34,6 +34,7 @@ _PLAIN: tuple[tuple[str, str], ...] = (
     ("authentication required", NOT_DONE["NOAUTH"]),
     ("max number of clients", "has no connection left: raise maxclients"),
     ("without any password configured", "has no password, but the DSN gives one"),
+    ("no password is set", "has no password, but the DSN gives one"),
     ("wrong number of arguments for 'auth'", "is too old for user names: give a password only"),
     ("invalid password", NOT_DONE["WRONGPASS"]),
     ("db index is out of range", "does not have the database of the DSN"),
