@@ -99,7 +99,7 @@ def _print(found: "list[Status]", as_json: bool) -> None:
         print_json({"stores": [one._asdict() for one in found]})
         return
     rows: list[list[Any]] = [
-        [one.store.removeprefix("the store "), one.schema, one.at, one.works_with, one.problem or "fits"]
+        [one.store, one.schema, one.at or "-", one.works_with or "-", one.problem or "fits"]
         for one in found
     ]
     print_table(("store", "tables", "step", "works with", "this release"), rows)

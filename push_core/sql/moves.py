@@ -14,6 +14,7 @@ from push_core.lifecycle import ENDS, OPEN, RANK, Reason, State, may_move
 from push_core.messages.port import Applied, Change, Ended, Outcome
 from push_core.sql import bulk, inbox, later
 from push_core.sql.forms import InPlace, Lock
+from push_core.sql.instead import Instead
 from push_core.sql.states import AT, CODE, ORIGINS, STATE
 
 _KEY = ("id", "device", "app")
@@ -43,15 +44,16 @@ _GUARD = {to: f"deliveries.state IN ({','.join(map(str, origins))})" for to, ori
 
 
 def apply(conn: Connection, changes: Sequence[Change], now: WallMs) -> Outcome:
-    if _plain(changes):
-        conn.exec_driver_sql("SAVEPOINT plain")
-        made = _move(conn, changes) == len(changes)
-        if not made:
-            # Some were repeats, late or foreign, and an UPDATE doesn't say which.
-            conn.exec_driver_sql("ROLLBACK TO SAVEPOINT plain")
-        conn.exec_driver_sql("RELEASE SAVEPOINT plain")
-        if made:
-            return Outcome([Applied.MADE] * len(changes), [])
+    """Raises Instead, when the short way did not do: for a caller that undoes what was written."""
+    if not _plain(changes):
+        return _apply_by_reading(conn, changes, now)
+    if _move(conn, changes) == len(changes):
+        return Outcome([Applied.MADE] * len(changes), [])
+    # Some were repeats, late or foreign, and an UPDATE doesn't say which.
+    raise Instead(lambda conn: _apply_by_reading(conn, changes, now))
+
+
+def _apply_by_reading(conn: Connection, changes: Sequence[Change], now: WallMs) -> Outcome:
     applied: list[Applied] = []
     ended: list[Ended] = []
     for run in _runs(changes):

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from push_core.errors import DeadlineExceeded, TacoError, Unavailable
 from push_core.sql.errors import judge, translate
+from push_core.sql.instead import Instead
 from push_core.sql.trouble import Trouble
 
 R = TypeVar("R")
@@ -126,6 +127,9 @@ class Lane:
                 outcomes.append((refused.call, None, refused.error))
                 group = [call for call in group if call is not refused.call]
                 continue
+            except Instead as other:  # of the only call
+                group[0].work = other.work
+                continue
             except DBAPIError as error:
                 verdict = judge(error)
                 translated = translate(verdict, self._where, committing=self._committing)
@@ -190,16 +194,19 @@ class _Refused(Exception):
 
 
 def _guarded(conn: Connection, call: Call[Any]) -> Outcome:
+    """One of several calls in a transaction: what it did is undone without the others' if it fails."""
     conn.exec_driver_sql("SAVEPOINT one_call")
     try:
-        result = call.work(conn)
+        try:
+            result = call.work(conn)
+        except Instead as other:
+            conn.exec_driver_sql("ROLLBACK TO SAVEPOINT one_call")
+            result = other.work(conn)
     except DBAPIError:
         raise  # may have ended the whole transaction: `_perform` sorts it out
     except Exception as error:  # noqa: BLE001 - it reaches the one who asked; the others' work stands
         conn.exec_driver_sql("ROLLBACK TO SAVEPOINT one_call")
-        conn.exec_driver_sql("RELEASE SAVEPOINT one_call")
         return call, None, error
-    conn.exec_driver_sql("RELEASE SAVEPOINT one_call")
     return call, result, None
 
 

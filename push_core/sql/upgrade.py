@@ -64,7 +64,14 @@ def _run(place: Place, work: Callable[[Connection], Status]) -> Status:
 
 def _status(conn: Connection, place: Place, schema: str) -> Status:
     version, known = version_of(conn, schema), steps_known(schema)
-    return Status(place.name, schema, version.at, version.works_with, known[-1], complaint(version, known))
+    return Status(
+        place.name.removeprefix("the store "),
+        schema,
+        version.at,
+        version.works_with,
+        known[-1],
+        complaint(version, known),
+    )
 
 
 def _upgrade(conn: Connection, place: Place, schema: str) -> Status:
