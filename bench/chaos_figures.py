@@ -74,7 +74,8 @@ def figures(fault: str, log: Log, window: Window, *, others: Collection[str]) ->
     gave_up = sum(log.refused.values())
     lost = [sample for sample in samples if sample.id is not None and not log.shown[sample.id]]
     # A refused push may have been accepted by a call that nobody heard the answer of; any further id is one push under two.
-    unclaimed = max(0, sum(1 for message_id in log.received if message_id not in accepted) - gave_up)
+    claimed = {sample.id for sample in log.samples}
+    unclaimed = max(0, sum(1 for message_id in log.received if message_id not in claimed) - gave_up)
     after = window.end if window.end - window.begin > 1.0 else window.begin + 10.0
     during = [sample for sample in samples if window.begin <= sample.due < after]
     return Figures(
