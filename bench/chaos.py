@@ -25,7 +25,7 @@ import uvloop
 from bench.chaos_callers import Callers, Log
 from bench.chaos_crowd import Crowd
 from bench.chaos_faults import BY_NAME, FAULTS, Fault, Target
-from bench.chaos_figures import CALM_S, Figures, Window, figures, latencies, recovered_s
+from bench.chaos_figures import CALM_S, Figures, Window, figures, latencies, recovered_s, timeline
 from bench.cluster_process import ClusterProcess, start_cluster
 from bench.lean_http import LeanHttp
 from bench.machine import print_header, print_json
@@ -97,6 +97,8 @@ async def drill(fault: Fault, target: Target, load: Load) -> Figures:
         window = await _until_well(log, began, ended, load)
         callers.stop()
         await _settle(log, callers, load.settle_s)
+        for line in timeline(log, window):
+            say(fault, line)
         return figures(fault.name, log, window, others=set(crowd.names) - hit)
     finally:
         await callers.close()

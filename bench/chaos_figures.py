@@ -97,6 +97,20 @@ def figures(fault: str, log: Log, window: Window, *, others: Collection[str]) ->
     )
 
 
+def timeline(log: Log, window: Window) -> list[str]:
+    """A line for each second in which something was late, for people who look for the reason."""
+    seconds: dict[int, list[float]] = {}
+    for due, late in latencies(log.samples, log):
+        seconds.setdefault(int((due - window.begin) // 1), []).append(late)
+    lines = []
+    for second, late in sorted(seconds.items()):
+        slow = [each for each in late if each >= QUICK_S]
+        if slow:
+            worst, middle = max(slow), percentile(late, 50)
+            lines.append(f"{second:+4d} s: {len(late)} due, {len(slow)} late, p50 {middle:.2f} s, worst {worst:.2f} s")
+    return lines
+
+
 def latencies(samples: Iterable[Sample], log: Log) -> list[tuple[float, float]]:
     """(when it was due, how late its frame came) in order; NEVER for what did not come. What callers gave up is left out."""
     found = []
