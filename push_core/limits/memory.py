@@ -9,6 +9,7 @@ from push_core.limits.port import Ask
 SWEPT_AT_ONCE = (
     8  # entries looked at for each ask: more than are made, so that full buckets go sooner than new ones come
 )
+ROUNDING_S = 1e-6  # what sums of fractions are off by must refuse nobody its last token
 
 
 class MemoryLimits:
@@ -22,7 +23,7 @@ class MemoryLimits:
 
     async def take(self, asks: Sequence[Ask]) -> list[float]:
         now = self._now()
-        return [self._take(ask, now) for ask in asks]
+        return [self.take_one(ask, now) for ask in asks]
 
     async def ping(self) -> None:
         self._now()
@@ -39,11 +40,12 @@ class MemoryLimits:
             raise Unavailable("limits are closed")
         return self._monotonic()
 
-    def _take(self, ask: Ask, now: float) -> float:
+    def take_one(self, ask: Ask, now: float) -> float:
+        """As `take`, for callers of this process that can't wait a turn of the loop."""
         full_at = max(self._full_at.get(ask.key, now), now)
         # A bucket that will be full in t seconds lacks t * rate tokens.
         wait = full_at - now - (ask.burst - min(ask.n, ask.burst)) / ask.rate_per_s
-        if wait > 0:
+        if wait > ROUNDING_S:
             return wait
         if ask.n > 0:
             self._full_at.pop(ask.key, None)
