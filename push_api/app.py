@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from push_api.acceptance import Acceptance
+from push_api.admission import Admission
 from push_api.asgi import HttpDoor
 from push_api.auth import Authenticator
 from push_api.complaints import Complaints
@@ -28,6 +29,8 @@ from push_core.adapters import ApiPorts
 from push_core.clock import Clock
 from push_core.control.watch import ControlWatch
 from push_core.errors import Unavailable
+from push_core.limits.addresses import AddressCounts
+from push_core.load import LoopLag
 from push_core.rpc.discovery import Discovery
 from push_core.shards import ShardMap
 from push_core.tasks import Crew
@@ -82,8 +85,16 @@ class PushApi:
             collision_tries=settings.collision_tries,
         )
         self._auth = Authenticator(
-            ports.devices, clock, ttl_s=settings.app_cache_s, size=settings.app_cache_size, timeout_s=timeout_s
+            ports.devices,
+            clock,
+            ports.metrics,
+            ttl_s=settings.app_cache_s,
+            stale_s=settings.app_cache_stale_s,
+            size=settings.app_cache_size,
+            timeout_s=timeout_s,
         )
+        self._lag = LoopLag("api", ports.metrics)
+        self._admission = Admission(ports.limits, self._lag, ports.metrics, settings, clock)
         self._readiness = Readiness(
             self._issuing,
             {"the message store": ports.messages.ping, "the device store": ports.devices.ping},
@@ -94,6 +105,7 @@ class PushApi:
         )
         service = PushService(
             auth=self._auth,
+            admission=self._admission,
             acceptance=self._acceptance,
             tracking=Tracking(ports.messages, self._publisher, clock, timeout_s=timeout_s),
             devices=DeviceService(ports.devices, ports.presence, self._peers, clock, timeout_s=timeout_s),
@@ -103,7 +115,9 @@ class PushApi:
         openapi = msgspec.json.encode(document(_version()))
         complaints = Complaints(clock)
         door = HttpDoor(service, ports.metrics, complaints, settings, openapi=openapi, other=fallback(extra_routes))
-        self._http = HttpServer(door, settings)
+        self._http = HttpServer(
+            door, settings, AddressCounts(settings.max_address_connections, "connections", ports.metrics)
+        )
         self._grpc = GrpcDoor(service, ports.metrics, complaints, settings) if settings.grpc_port >= 0 else None
 
     @property
@@ -139,6 +153,7 @@ class PushApi:
         except Unavailable as error:
             log.warning("started without an issuer number; not ready yet", reason=error.message)
         self._crew.keep("issuer", self._issuing.keep)
+        self._crew.keep("lag", self._lag.sample)
         self._crew.keep("peers", self._discovery.run)
         self._readiness.serving = True
 
@@ -162,6 +177,7 @@ class PushApi:
         await self._issuing.release()
         await self._readiness.close()
         await self._auth.close()
+        await self._admission.close()
         await self._peers.close()
 
 

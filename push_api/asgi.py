@@ -96,8 +96,10 @@ class HttpDoor:
         self._in_flight += 1
         try:
             found = match(scope["method"], scope["raw_path"])
-            if self._in_flight > self._settings.max_in_flight and (found is None or found[0].needs_key):
-                raise Overloaded("too many requests are under way")
+            if found is None or found[0].needs_key:  # whether the process lives and is ready is told always
+                if self._in_flight > self._settings.max_in_flight:
+                    raise Overloaded("too many requests are under way")
+                self._service.admission.knock(_address(scope))
             if found is None:
                 status = await self._elsewhere(scope, receive, send)
                 self._metrics.count(Metric.API_REQUESTS, method=name, status=str(status))
@@ -174,13 +176,18 @@ class HttpDoor:
             first_s = settings.body_timeout_s if takes_body else settings.request_timeout_s
             async with asyncio.timeout(first_s) as deadline:
                 app = await self._service.auth.app_of(headers.get(b"authorization"))
+                admission = self._service.admission
+                admission.recall_refusal(app)
                 if takes_body:
                     reading = True
                     body = await read_body(receive, headers, limit=settings.max_body_bytes)
                     reading = False
                     deadline.reschedule(asyncio.get_running_loop().time() + settings.request_timeout_s)
                 call = Call(app, name, body, idempotency_key(headers), query, trace)
-                return operation.status, await self._handlers[operation.name](call)
+                with admission.visit():
+                    if not operation.sends:
+                        await admission.request(app)
+                    return operation.status, await self._handlers[operation.name](call)
         except TimeoutError:
             if reading:
                 raise UserError(
@@ -248,6 +255,11 @@ class HttpDoor:
 
 def not_found(path: str) -> UserError:
     return UserError(f"there is nothing at {path[:200]}; /openapi.json lists what there is", code="not_found")
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _device(call: Call) -> str:

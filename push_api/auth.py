@@ -14,6 +14,7 @@ from push_core.cache import Cache
 from push_core.clock import Clock
 from push_core.devices.port import Devices
 from push_core.errors import UserError
+from push_core.metrics.port import Metrics
 from push_core.models import App
 
 _BEARER = re.compile(r"bearer +(\S+) *\Z", re.IGNORECASE)
@@ -23,12 +24,31 @@ MAX_KEY = 512
 
 
 class Authenticator:
-    """`ttl_s` and `size` bound the cache, `timeout_s` one question to the store."""
+    """`ttl_s` and `size` bound the cache, `timeout_s` one question to the store. For `stale_s` past its time a key is still good while the store
+    can't be asked: it could not be taken away there either."""
 
-    def __init__(self, devices: Devices, clock: Clock, *, ttl_s: float, size: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        devices: Devices,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        ttl_s: float,
+        stale_s: float,
+        size: int,
+        timeout_s: float,
+    ) -> None:
         self._devices = devices
         self._timeout_s = timeout_s
-        self._apps: Cache[str, App] = Cache(self._load, ttl_s=ttl_s, size=size, monotonic=clock.monotonic)
+        self._apps: Cache[str, App] = Cache(
+            self._load,
+            ttl_s=ttl_s,
+            stale_s=stale_s,
+            size=size,
+            name="api.apps",
+            metrics=metrics,
+            monotonic=clock.monotonic,
+        )
 
     async def app_of(self, authorization: str | None) -> App:
         """The app whose key this is. Raises UserError: 401 for no key or a wrong one, 403 for an app that is disabled."""

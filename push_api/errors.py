@@ -3,6 +3,8 @@
 Errors of ours carry code, field and retry; anything else is `internal`, said without detail.
 """
 
+from math import ceil
+
 from msgspec import json
 
 from push_api.models import Problem, Refused
@@ -32,7 +34,7 @@ def retry_after_s(error: BaseException) -> int | None:
         return None
     if error.status not in (429, 503) and error.retry_after_s is None:
         return None
-    return max(1, round(error.retry_after_s or 1.0))
+    return max(1, ceil(error.retry_after_s or 1.0))
 
 
 # By google.rpc.Code: what generic clients, proxies and retry policies understand. The exact code travels in the trailing metadata.

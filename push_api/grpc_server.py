@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Never
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import grpc
 import structlog
@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 SERVICE = "taco.push.v1.Push"
 _METHODS = pb.DESCRIPTOR.services_by_name["Push"].methods_by_name
+_SENDING = ("Send", "SendBatch")  # their messages are counted, not the request
 _Context = Any  # grpc.aio's stubs know neither its trailing metadata nor its abort
 
 
@@ -140,12 +141,16 @@ class GrpcDoor:
         try:
             if self._in_flight > self._settings.max_in_flight:
                 raise Overloaded("too many requests are under way")
+            self._service.admission.knock(_address(context.peer()))
             if isinstance(given, DecodeError):
                 raise UserError("the request is not the message that this method takes", code="bad_request")
             try:
                 async with asyncio.timeout(own if left is None else min(own, left)):
                     app = await self._service.auth.app_of(metadata.get("authorization"))
-                    reply = await self._handlers[name](app, given, trace)
+                    with self._service.admission.visit():
+                        if name not in _SENDING:
+                            await self._service.admission.request(app)
+                        reply = await self._handlers[name](app, given, trace)
             except TimeoutError:
                 raise DeadlineExceeded("not done within the call's deadline") from None
             context.set_trailing_metadata((("traceparent", trace),))
@@ -218,6 +223,11 @@ class GrpcDoor:
 
 def _device(given: pb.DeviceRequest | pb.PutDeviceRequest) -> str:
     return check_name(given.device, "device")
+
+
+def _address(peer: str) -> str:
+    """Of gRPC's `ipv4:127.0.0.1:1234` or `ipv6:%5B::1%5D:1234`."""
+    return unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")
 
 
 def _written(reply: Message) -> bytes:

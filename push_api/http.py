@@ -28,6 +28,7 @@ from push_api.asgi import ASGIApp, not_found
 from push_api.errors import body_of
 from push_api.settings import ApiSettings
 from push_core.errors import CODES, ConfigError, Overloaded, TacoError, UserError
+from push_core.limits.addresses import AddressCounts
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +44,9 @@ Routes = Sequence[BaseRoute]
 class HttpServer:
     """One listening socket. `start` raises ConfigError when the address can't be used."""
 
-    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ApiSettings, addresses: AddressCounts) -> None:
         self._settings = settings
+        self._addresses = addresses
         self._config = uvicorn.Config(
             app,
             ws="none",
@@ -96,7 +98,9 @@ class HttpServer:
             self._date.cancel()
 
     def _connection(self) -> asyncio.Protocol:
-        return _BoundedHttp(self._settings, config=self._config, server_state=self._state, app_state={})
+        return _BoundedHttp(
+            self._settings, self._addresses, config=self._config, server_state=self._state, app_state={}
+        )
 
     def _tell_date(self) -> None:
         """The Date header (RFC 9110 §6.6.1), made once a second."""
@@ -190,9 +194,11 @@ class _BoundedHttp(HttpToolsProtocol):
     keep the event loop, or memory, with chunks, trailers or requests without end.
     """
 
-    def __init__(self, settings: ApiSettings, **given: Any) -> None:
+    def __init__(self, settings: ApiSettings, addresses: AddressCounts, **given: Any) -> None:
         super().__init__(**given)
         self.settings = settings
+        self._addresses = addresses
+        self._address = ""
         self._unparsed = b""
         self._parsing_soon = False
         self._head_bytes = 0
@@ -207,6 +213,11 @@ class _BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self.flow = _Flow(transport, self)
+        self._address = self.client[0] if self.client else ""
+        if not self._addresses.enter(self._address):
+            self._answer_outside(UserError("too many connections from this address", code="rate_limited"))
+            self.transport.close()
+            return
         if len(self.connections) > self.settings.max_connections:
             self._answer_outside(Overloaded("too many connections"))
             self.transport.close()
@@ -215,6 +226,7 @@ class _BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._addresses.leave(self._address)
         self._unset_keepalive_if_required()
         if self._timer is not None:
             self._timer.cancel()

@@ -16,7 +16,7 @@ from push_core.models import Channels, Kind, Priority
 
 _REF = "#/components/schemas/{name}"
 _ALWAYS = ("bad_request", "internal", "overloaded")
-_WITH_KEY = ("unauthorized", "app_disabled", "unavailable")
+_WITH_KEY = ("unauthorized", "app_disabled", "rate_limited", "unavailable")
 _STATUS = {200: "OK", 202: "Durable", 204: "Done"}
 _TARGETS = {"device": "string", "devices": "array", "alias": "string"}
 _NOT_OFFERED = ("aliases", "tags", "topic", "all")

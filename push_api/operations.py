@@ -15,7 +15,8 @@ from push_core.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`name` is the method of both doors; `status` its good answer; `refusals` the codes it may answer besides those of every method."""
+    """`name` is the method of both doors; `status` its good answer; `refusals` the codes it may answer besides those of every method.
+    `sends`: its messages are counted, not the request."""
 
     name: str
     method: str
@@ -26,6 +27,7 @@ class Operation:
     response: Any = None
     refusals: tuple[str, ...] = ()
     needs_key: bool = True
+    sends: bool = False
     query: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
 
@@ -43,6 +45,7 @@ OPERATIONS: tuple[Operation, ...] = (
         models.Message,
         models.Accepted,
         (*_BODY, "not_available", "too_many", "idempotency_conflict"),
+        sends=True,
         headers=("idempotency-key",),
     ),
     Operation(
@@ -54,6 +57,7 @@ OPERATIONS: tuple[Operation, ...] = (
         models.Batch,
         models.Results,
         (*_BODY, "too_many"),
+        sends=True,
     ),
     Operation(
         "get_message",

@@ -7,6 +7,7 @@ them its own shape.
 from collections.abc import Callable, Sequence
 
 from push_api.acceptance import Acceptance, Outcome
+from push_api.admission import Admission
 from push_api.auth import Authenticator
 from push_api.decoding import join
 from push_api.devices import DeviceService
@@ -15,7 +16,7 @@ from push_api.models import MAX_PAGE, Message, MessageStatus
 from push_api.readiness import Readiness
 from push_api.tracking import Tracking
 from push_api.validation import draft_of
-from push_core.errors import TacoError, UserError
+from push_core.errors import Overloaded, TacoError, UserError
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.models import App
@@ -28,6 +29,7 @@ class PushService:
         self,
         *,
         auth: Authenticator,
+        admission: Admission,
         acceptance: Acceptance,
         tracking: Tracking,
         devices: DeviceService,
@@ -35,6 +37,7 @@ class PushService:
         metrics: Metrics,
     ) -> None:
         self.auth = auth
+        self.admission = admission
         self.devices = devices
         self.readiness = readiness
         self._acceptance = acceptance
@@ -45,7 +48,10 @@ class PushService:
         """The message's id, once it is durable. `read` makes the message of the request or raises UserError; `key` is the request's
         idempotency key."""
         try:
-            outcome = (await self._acceptance.accept(app, [draft_of(read(), key=key)], traceparent))[0]
+            draft = draft_of(read(), key=key)
+            if (turned_away := await self.admission.messages(app, [draft])) and turned_away[0] is not None:
+                raise turned_away[0]
+            outcome = (await self._acceptance.accept(app, [draft], traceparent))[0]
             if isinstance(outcome, TacoError):
                 raise outcome
         except TacoError as error:
@@ -61,6 +67,8 @@ class PushService:
         and a fault of ours is among the reasons: then all of it is to be repeated."""
         try:
             outcomes, drafts = _drafts(read())
+            if drafts and (turned_away := await self.admission.messages(app, drafts)):
+                outcomes, drafts = _without(turned_away, outcomes, drafts)
             accepted = iter(await self._acceptance.accept(app, drafts, traceparent) if drafts else ())
         except TacoError as error:
             self._refused(app, error)
@@ -96,9 +104,9 @@ class PushService:
         self._metrics.count(Metric.API_REFUSED, app=app.name, code=error.code)
 
 
-def _drafts(messages: Sequence[Message | UserError]) -> tuple[list[UserError | None], list[Draft]]:
+def _drafts(messages: Sequence[Message | UserError]) -> tuple[list[TacoError | None], list[Draft]]:
     """The refusals by place, None where there is a draft, and the drafts."""
-    outcomes: list[UserError | None] = []
+    outcomes: list[TacoError | None] = []
     drafts: list[Draft] = []
     for index, message in enumerate(messages):
         refused: UserError | None = None
@@ -111,6 +119,15 @@ def _drafts(messages: Sequence[Message | UserError]) -> tuple[list[UserError | N
                 refused = error
         outcomes.append(refused)
     return outcomes, drafts
+
+
+def _without(
+    turned_away: Sequence[Overloaded | None], outcomes: Sequence[TacoError | None], drafts: Sequence[Draft]
+) -> tuple[list[TacoError | None], list[Draft]]:
+    """The same, those that are turned away taken from the drafts to the refusals."""
+    answers = iter(turned_away)
+    left = [draft for draft, refused in zip(drafts, turned_away, strict=True) if refused is None]
+    return [next(answers) if outcome is None else outcome for outcome in outcomes], left
 
 
 def _placed(outcome: Outcome, index: int) -> Outcome:

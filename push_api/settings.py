@@ -35,6 +35,37 @@ class ApiSettings:
         2_048, "Most requests under way, for HTTP and gRPC each; further ones get 503.", at_least=1
     )
 
+    max_address_connections: int = setting(
+        0, "Most HTTP connections from one address; further ones get 429 and are closed. 0: no limit.", at_least=0
+    )
+    address_rate: float = setting(
+        0.0, "Requests a second that this process takes from one address; more get 429. 0: no limit.", at_least=0.0
+    )
+    address_burst: int = setting(0, "Requests that an address may send at once; 0: as many as in a second.", at_least=0)
+    app_rate: float = setting(
+        0.0,
+        "Messages a second that an app may send, all processes together, any other request counting as one; more get 429. "
+        "0: no limit. `taco app limit` sets an app's own.",
+        at_least=0.0,
+    )
+    app_burst: int = setting(0, "Messages that an app may send at once; 0: as many as in a second.", at_least=0)
+    limits_timeout_s: float = setting(
+        0.25, "Time for the limits store to answer; then this process grants a share by itself.", at_least=0.01
+    )
+    limits_away_s: float = setting(1.0, "How long it is not asked then.", at_least=0.0)
+    limits_share: float = setting(0.5, "That share of an app's rate and burst.", at_least=0.01, at_most=1.0)
+    shed_lag_s: float = setting(
+        0.25,
+        "Smoothed delay of the event loop from which on what is more than can be served gets 503, low messages first, urgent "
+        "ones last. 0: never.",
+        at_least=0.0,
+    )
+    shed_cool_off_s: float = setting(1.0, "For how long after that it still does.", at_least=0.0)
+    shed_least: int = setting(64, "So many requests under way are never too many.", at_least=1)
+    shed_retry_s: float = setting(
+        2.0, "When those turned away are asked to come back: half of it to half as much again, at random.", at_least=0.1
+    )
+
     commit_batch: int = setting(500, "Most messages in one commit.", at_least=1, at_most=500)
     commit_parallel: int = setting(
         1, "Commits under way at a time. While one is, the next batch gathers.", at_least=1, at_most=64
@@ -64,6 +95,11 @@ class ApiSettings:
         2.0, "How long an app's keys are remembered: after that a changed or disabled key counts.", at_least=0.0
     )
     app_cache_size: int = setting(10_000, "Most apps remembered; the longest unused goes first.", at_least=1)
+    app_cache_stale_s: float = setting(
+        30.0,
+        "How long past that time keys are still good while the device store is away; 0: not at all (503).",
+        at_least=0.0,
+    )
     ready_cache_s: float = setting(
         1.0, "How long an answer of /readyz is good for: callers can't burden the stores with it.", at_least=0.0
     )

@@ -53,6 +53,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     public_keys: tuple[PublicKey, ...] = ()
     queue_class: str = "shared"
     disabled: bool = False
+    rate: float | None = None  # messages a second, all processes together; None: as the push API is set, 0: no limit
+    burst: int | None = None  # messages at once, where `rate` is set; None or 0: as many as in a second
     channels: dict[str, dict[str, Any]] = msgspec.field(
         default_factory=dict
     )  # vendor channel → its settings and credentials

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from push_api.auth import Authenticator
-from push_core.errors import DeadlineExceeded, UserError
+from push_core.errors import DeadlineExceeded, Unavailable, UserError
+from push_core.metrics.memory import MemoryMetrics
 from push_core.models import App
 from tests.push_api.conftest import app_with_key
 from tests.support.hand_clock import HandClock
@@ -18,17 +19,20 @@ class Apps:
         self.stored = {app.name: app for app in apps}
         self.asked: list[list[str]] = []
         self.gate: asyncio.Event | None = None
+        self.error: Unavailable | None = None
 
     async def apps(self, names: Sequence[str]) -> list[App | None]:
         self.asked.append(list(names))
         if self.gate is not None:
             await self.gate.wait()
+        if self.error is not None:
+            raise self.error
         return [self.stored.get(name) for name in names]
 
 
 def authenticator(apps: Apps, clock: HandClock | None = None, **options: Any) -> Authenticator:
-    options = {"ttl_s": 2.0, "size": 10, "timeout_s": 5.0, **options}
-    return Authenticator(apps, (clock or HandClock()).clock(), **options)  # type: ignore[arg-type]
+    options = {"ttl_s": 2.0, "stale_s": 30.0, "size": 10, "timeout_s": 5.0, **options}
+    return Authenticator(apps, (clock or HandClock()).clock(), MemoryMetrics(), **options)  # type: ignore[arg-type]
 
 
 async def code_of(auth: Authenticator, header: str | None) -> str:
@@ -84,6 +88,27 @@ async def test_a_key_that_was_taken_away_counts_no_more_after_the_caches_time() 
     apps.stored["demo"] = app_with_key("demo", "another")
     clock.advance(2.0)
     assert await code_of(auth, "Bearer demo.secret") == "unauthorized"
+
+
+async def test_keys_are_good_for_a_while_longer_when_the_store_is_away() -> None:
+    apps, clock = Apps(app_with_key("demo", "secret")), HandClock()
+    auth = authenticator(apps, clock, stale_s=30.0)
+    await auth.app_of("Bearer demo.secret")
+    apps.error = Unavailable("down")
+    for after_s in (2.0, 15.0, 14.0):
+        clock.advance(after_s)
+        assert (await auth.app_of("Bearer demo.secret")).name == "demo"
+        assert await code_of(auth, "Bearer demo.wrong") == "unauthorized"
+    clock.advance(1.0)
+    with pytest.raises(Unavailable):
+        await auth.app_of("Bearer demo.secret")
+
+
+async def test_a_key_that_was_never_seen_is_not_refused_for_good_while_the_store_is_away() -> None:
+    apps = Apps(app_with_key("demo", "secret"))
+    apps.error = Unavailable("down")
+    with pytest.raises(Unavailable):
+        await authenticator(apps).app_of("Bearer demo.secret")
 
 
 async def test_a_store_that_hangs_is_given_up() -> None:

@@ -33,6 +33,6 @@ def test_any_other_error_says_nothing_of_itself() -> None:
 def test_a_503_always_says_when_to_come_back() -> None:
     assert retry_after_s(Overloaded("full", retry_after_s=None)) == 1
     assert retry_after_s(Overloaded("full", retry_after_s=0.2)) == 1
-    assert retry_after_s(DeadlineExceeded("late", retry_after_s=7.4)) == 7
+    assert retry_after_s(DeadlineExceeded("late", retry_after_s=7.4)) == 8
     assert retry_after_s(UserError("no", code="invalid")) is None
     assert retry_after_s(KeyError("x")) is None

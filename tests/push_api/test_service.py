@@ -9,7 +9,7 @@ from push_api.decoding import decode_message
 from push_api.drafts import Draft
 from push_api.models import Message, Target
 from push_api.service import PushService
-from push_core.errors import TacoError, Unavailable, UserError
+from push_core.errors import Overloaded, TacoError, Unavailable, UserError
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.memory import MemoryMetrics
 from push_core.models import App
@@ -35,10 +35,24 @@ class Accepting:
         return [self.outcomes.pop(0) for _ in drafts]
 
 
-def service(accepting: Accepting, metrics: MemoryMetrics | None = None) -> PushService:
+class OpenDoor:
+    """Lets everything in but the drafts that it was given a refusal for, by their place."""
+
+    def __init__(self, *turned_away: Overloaded | UserError | None) -> None:
+        self._turned_away = turned_away
+
+    async def messages(self, app: App, drafts: Sequence[Draft]) -> list[Any] | None:
+        for refusal in self._turned_away:
+            if isinstance(refusal, UserError):
+                raise refusal
+        return list(self._turned_away) or None
+
+
+def service(accepting: Accepting, metrics: MemoryMetrics | None = None, turned_away: Sequence[Any] = ()) -> PushService:
     unused: Any = None
     return PushService(
         auth=unused,
+        admission=OpenDoor(*turned_away),  # type: ignore[arg-type]
         acceptance=accepting,  # type: ignore[arg-type]
         tracking=unused,
         devices=unused,
@@ -94,3 +108,29 @@ async def test_what_was_accepted_and_refused_is_counted() -> None:
     assert metrics.counted(Metric.API_REFUSED, code="missing_field") == 1
     assert metrics.counted(Metric.API_REFUSED, code="bad_json") == 1
     assert metrics.counted(Metric.API_REFUSED, code="unavailable") == 1
+
+
+async def test_who_is_turned_away_for_load_has_that_answer_in_its_place_and_the_others_go_in() -> None:
+    accepting = Accepting(1, 2)
+    busy = Overloaded("busy")
+    door = service(accepting, turned_away=[None, busy, None])
+    first, bad, second, third = await door.send_batch(APP, lambda: (GOOD, BAD, GOOD, GOOD), traceparent="")
+    assert (first, second, third) == (1, busy, 2)
+    assert isinstance(bad, UserError)
+    assert len(accepting.drafts) == 2
+
+
+async def test_a_batch_that_is_turned_away_as_a_whole_is_to_be_repeated() -> None:
+    with pytest.raises(Overloaded):
+        await service(Accepting(), turned_away=[Overloaded("busy")]).send_batch(
+            APP, lambda: (GOOD, BAD), traceparent=""
+        )
+    with pytest.raises(Overloaded):
+        await service(Accepting(), turned_away=[Overloaded("busy")]).send(APP, lambda: GOOD, key=None, traceparent="")
+
+
+async def test_an_app_over_its_rate_gets_nothing_in_and_is_counted() -> None:
+    metrics, over = MemoryMetrics(), UserError("too fast", code="rate_limited", retry_after_s=3.0)
+    with pytest.raises(UserError):
+        await service(Accepting(), metrics, [over]).send_batch(APP, lambda: (GOOD, GOOD), traceparent="")
+    assert metrics.counted(Metric.API_REFUSED, code="rate_limited") == 1
