@@ -133,7 +133,7 @@ class Sentinels(_Found):
 
     async def _find(self, deadline: float) -> None:
         ask = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._place.service)
-        why = f"{self._place.where}: no Sentinel knows the service {self._place.service}"
+        why = ""
         for sentinel in tuple(self._sentinels):
             try:
                 (answer,) = await sentinel.exchange([ask], _part(deadline, len(self._sentinels)))
@@ -147,6 +147,8 @@ class Sentinels(_Found):
                 self._sentinels.insert(0, sentinel)  # who answered is asked first the next time
                 await self._use(answer[0].decode(), int(answer[1]), deadline)
                 return
+            else:
+                why = f"{self._place.where}: {sentinel.name} does not know the service {self._place.service}"
         raise Unavailable(why)
 
     async def _use(self, host: str, port: int, deadline: float) -> None:
