@@ -15,12 +15,14 @@ import structlog
 from push_core.adapters import GatewayPorts
 from push_core.clock import Clock
 from push_core.errors import ConfigError, Unavailable
+from push_core.load import LoopLag
 from push_core.metrics.catalogue import Metric
 from push_core.neighbours import Neighbours
 from push_core.presence.port import Node as NodeRecord
 from push_core.rpc.discovery import Discovery
 from push_core.tasks import Crew
 from push_gateway import handshake
+from push_gateway.admission import Admission
 from push_gateway.connection import Connection
 from push_gateway.context import Context
 from push_gateway.counters import Counters
@@ -70,11 +72,14 @@ class Gateway:
             every_s=settings.peers_every_s,
             timeout_s=settings.store_timeout_s,
         )
+        self._lag = LoopLag("gateway", ports.metrics)
+        admission = Admission(registry, self._lag, ports.metrics, settings, clock)
         self._drains = Drains(ports.messages, self._receipts, settings, clock, self._crew)
         self._sign_outs = SignOuts(ports.presence, settings)
         self._sign_ins = SignIns(
             ports.devices,
             ports.presence,
+            admission=admission,
             registry=registry,
             drains=self._drains,
             kicks=Kicks(ports.presence, self._peers, settings, self._crew),
@@ -89,6 +94,7 @@ class Gateway:
             terms=terms_of(settings),
             clock=clock,
             incarnation=incarnation,
+            admission=admission,
             wheel=Wheel(settings.wheel_resolution_s, clock.monotonic()),
             counters=counters,
             receipts=self._receipts,
@@ -157,6 +163,7 @@ class Gateway:
             self._crew.keep("peers", self._discovery.run)
             self._crew.keep("wheel", self._turn_wheel)
             self._crew.keep("metrics", self._flush_metrics)
+            self._crew.keep("lag", self._lag.sample)
             await self._listen()
         except BaseException:
             await self.stop(self._settings.store_timeout_s)

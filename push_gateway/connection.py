@@ -7,7 +7,6 @@ Whatever its state, its end is told once: pushes without an ack as lost, its rou
 """
 
 import asyncio
-import random
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
@@ -198,6 +197,10 @@ class Connection(asyncio.Protocol, Timed):
         return type(self._state) is Joining
 
     @property
+    def is_signed(self) -> bool:
+        return type(self._state) is Signed
+
+    @property
     def half_free(self) -> bool:
         return type(self._state) is Signed and self._state.half_free
 
@@ -354,11 +357,16 @@ class Connection(asyncio.Protocol, Timed):
         self._state = joining
         self._held = []
         context.wheel.cancel(self)  # each call that joining makes has a deadline of its own
-        registry = context.registry
-        full = len(registry.signed) + len(registry.joining) >= context.settings.max_sessions
-        if full or not context.sign_ins.submit(self, joining.hello):
-            retry_ms = random.randint(0, context.settings.overload_retry_ms)  # noqa: S311 - spreads load
-            self.close(CloseCode.OVERLOADED, "too many sessions", retry_after_ms=retry_ms)
+        admission = context.admission
+        refusal = admission.refusal(self._address() if admission.asks_address else "")
+        if refusal is None and not context.sign_ins.submit(self, joining.hello):
+            refusal = admission.full("too many sign-ins")
+        if refusal is not None:
+            self.close(CloseCode.OVERLOADED, refusal.reason, retry_after_ms=refusal.retry_after_ms)
+
+    def _address(self) -> str:
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if peer else ""
 
     def _heard(self) -> None:
         if type(self._state) is Signed:

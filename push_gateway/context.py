@@ -11,6 +11,7 @@ from push_gateway.wheel import Wheel
 from sdk_proto.wire.server import Terms
 
 if TYPE_CHECKING:
+    from push_gateway.admission import Admission
     from push_gateway.drains import Drains
     from push_gateway.receipts import Receipts
     from push_gateway.sign_in import SignIns
@@ -25,6 +26,7 @@ class Context:
     terms: Terms
     clock: Clock
     incarnation: str
+    admission: "Admission"
     wheel: Wheel
     counters: Counters
     receipts: "Receipts"

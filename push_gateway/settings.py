@@ -27,6 +27,23 @@ class GatewaySettings:
         15_000, "Up to how long a device that was refused for load is asked to stay away, at random.", at_least=0
     )
 
+    address_sign_ins: float = setting(
+        0.0,
+        "Sign-ins a second that this node takes from one address; more get 4003 and a time to come back. 0: no limit, as behind "
+        "a load balancer that hides addresses.",
+        at_least=0.0,
+    )
+    address_sign_ins_burst: int = setting(
+        0, "Sign-ins that an address may send at once; 0: as many as in a second.", at_least=0
+    )
+    shed_lag_s: float = setting(
+        0.25,
+        "Smoothed delay of the event loop from which on more sign-ins than can be served get 4003. 0: never.",
+        at_least=0.0,
+    )
+    shed_cool_off_s: float = setting(1.0, "For how long after that they still do.", at_least=0.0)
+    shed_least: int = setting(1_000, "So many sign-ins under way are never too many.", at_least=1)
+
     max_head_bytes: int = setting(8_192, "Largest upgrade request, in bytes; a larger one gets HTTP 431.", at_least=256)
     upgrade_timeout_s: float = setting(5.0, "Time for the upgrade request to arrive.", at_least=0.01)
     hello_timeout_s: float = setting(5.0, "Time for the hello after the upgrade, else 4005.", at_least=0.01)

@@ -22,6 +22,7 @@ from push_core.metrics.catalogue import Metric
 from push_core.models import DeviceKey
 from push_core.presence.port import Presence, Route, Verdict
 from push_core.rpc.port import Kick
+from push_gateway.admission import Admission
 from push_gateway.connection import Connection
 from push_gateway.counters import Counters
 from push_gateway.drains import Drains
@@ -39,10 +40,11 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Guest:
-    """One connection on its way in. `expires_s` is its token's."""
+    """One connection on its way in. `came` is when, as admission has it; `expires_s` its token's."""
 
     connection: Connection
     hello: Hello
+    came: float = 0.0
     expires_s: int = 0
 
     @property
@@ -56,6 +58,7 @@ class SignIns:
         devices: Devices,
         presence: Presence,
         *,
+        admission: Admission,
         registry: Registry,
         drains: Drains,
         kicks: Kicks,
@@ -67,6 +70,7 @@ class SignIns:
     ) -> None:
         self._devices = devices
         self._presence = presence
+        self._admission = admission
         self._registry = registry
         self._drains = drains
         self._kicks = kicks
@@ -88,10 +92,12 @@ class SignIns:
 
     def submit(self, connection: Connection, hello: Hello) -> bool:
         """Begin; the connection hears the outcome by `signed_in` or `close`. False at the bound."""
+        guest = _Guest(connection, hello)
         try:
-            self._batches.submit(_Guest(connection, hello))
+            self._batches.submit(guest)
         except Unavailable:
             return False
+        guest.came = self._admission.began()
         return True
 
     async def close(self) -> None:
@@ -107,6 +113,9 @@ class SignIns:
         except Exception:  # the supervised edge: nobody reads what a batch raises, and its devices wait
             log.exception("a batch of sign-ins failed", count=len(guests))
             self._turn_away(guests)
+        finally:
+            for guest in guests:
+                self._admission.ended(guest.came, well=guest.connection.is_signed)
         return [None] * len(guests)
 
     def _turn_away(self, guests: Sequence[_Guest]) -> None:
