@@ -11,7 +11,7 @@ def with_cluster_key(settings: AllSettings, data: Path) -> AllSettings:
     """The settings with the key that `data` keeps, if they name none themselves. Raises ConfigError when there is neither a key nor
     certificates: a key made up here would be one that no other program knows."""
     stores = settings.stores
-    if stores.cluster_key is not None or stores.rpc_cert is not None:
+    if stores.cluster_key or (stores.cluster_key is None and stores.rpc_cert is not None):
         return settings
     path = data / CLUSTER_KEY_FILE
     try:
