@@ -56,22 +56,37 @@ class AmqpQueues:
     # ── publishing ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def publish(self, parcels: Sequence[Parcel]) -> list[Published]:
-        if self._closed or not parcels:
-            return [Published.UNCONFIRMED] * len(parcels)
-        outcomes, returned = await self._send(parcels)
-        if returned:
-            # Their queues are not there: not yet, or not any more.
-            again = [parcels[index] for index in returned]
-            if await self._make({parcel.queue for parcel in again}):
-                for index, outcome in zip(returned, (await self._send(again))[0], strict=True):
-                    outcomes[index] = outcome
+        outcomes = [Published.UNCONFIRMED] * len(parcels)
+        indices, letters = self._letters(parcels)
+        if self._closed or not letters:
+            return outcomes
+        first, returned = await self._send(letters)
+        for index, outcome in zip(indices, first, strict=True):
+            outcomes[index] = outcome
+        # Those whose queue is not there: not yet, or not any more.
+        if returned and await self._make({parcels[indices[place]].queue for place in returned}):
+            second, _ = await self._send([letters[place] for place in returned])
+            for place, outcome in zip(returned, second, strict=True):
+                outcomes[indices[place]] = outcome
         if self._metrics is not None:
             for outcome in Published:
                 if count := outcomes.count(outcome):
                     self._metrics.count(Metric.QUEUES_PUBLISHED, count, outcome=outcome.value)
         return outcomes
 
-    async def _send(self, parcels: Sequence[Parcel]) -> tuple[list[Published], list[int]]:
+    def _letters(self, parcels: Sequence[Parcel]) -> tuple[list[int], list[Letter]]:
+        """What can be sent, and which parcels that is: all but those with a name that the broker can't have."""
+        indices, letters = [], []
+        for index, parcel in enumerate(parcels):
+            try:
+                letters.append(Letter(self._settings.name(parcel.queue), parcel.body))
+            except ValueError as error:
+                log.warning("not published", reason=str(error))
+            else:
+                indices.append(index)
+        return indices, letters
+
+    async def _send(self, letters: Sequence[Letter]) -> tuple[list[Published], list[int]]:
         """Outcomes, and the indices of those whose queue is missing. The one way of every publish."""
         settings = self._settings
         wire: Wire | None = None
@@ -79,7 +94,6 @@ class AmqpQueues:
         batch: Batch | None = None
         began = asyncio.get_running_loop().time()
         try:
-            letters = [Letter(settings.name(parcel.queue), parcel.body) for parcel in parcels]
             async with asyncio.timeout(settings.timeout_s):
                 wire = await self._link.wire(settings.timeout_s)
                 await wire.unblocked()
@@ -92,13 +106,11 @@ class AmqpQueues:
                 self._link.drop(wire, f"no confirm within {settings.timeout_s:g} s")
         except Unavailable as error:
             log.debug("not published", reason=error.message)
-        except ValueError as error:
-            log.warning("a queue's name can't be used", reason=str(error))
         except BROKEN:
             if cancelled():
                 raise
         if batch is None:
-            return [Published.UNCONFIRMED] * len(parcels), []
+            return [Published.UNCONFIRMED] * len(letters), []
         return list(batch.outcomes), sorted(batch.returned)
 
     async def _publish_channel(self, wire: Wire) -> PublishChannel:

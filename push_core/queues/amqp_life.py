@@ -1,17 +1,22 @@
 """Which life of the broker this is, so that all programs agree on when it may have lost what it held.
 
-AMQP tells no such thing. A queue of ours (`<prefix>life`) holds one transient message whose body is a random id: a broker that was started anew has lost it
-together with everything else that was transient, and whoever finds it missing first puts a new one. Who makes or replaces it holds a lock: an
-exclusive queue, which the broker takes away with the connection of its holder. Whoever finds a core queue deleted replaces the marker too.
+AMQP tells no such thing. A queue of ours (`<prefix>life`) is the marker. It holds a few transient messages, which are lost when and because all else that
+was transient is: whoever finds it empty deletes it and makes another. Its argument x-max-length is a random number, the name of the life: whoever declares
+it first decides, and everybody else is told "not equivalent to what is there" in words that are the same for all. Nobody ever takes a message, so
+that nobody can be in another's way. Whoever finds a core queue deleted makes another marker too; how many messages it holds tells the others that it is
+another one.
 """
 
 import asyncio
+import contextlib
+import hashlib
 import random
 import secrets
+from typing import Any
 
 import structlog
 from aiormq.abc import AbstractChannel
-from aiormq.exceptions import ChannelClosed, ChannelLockedResource, ChannelNotFoundEntity
+from aiormq.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
 from pamqp import commands as spec
 
 from push_core.errors import Unavailable
@@ -22,22 +27,22 @@ from push_core.queues.amqp_settings import AmqpSettings
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 2.0
-"""How late the others learn that one of them replaced the marker. Who reconnects looks at once."""
-HELD_TRIES = 5
-"""Looks before a marker counts as missing: another program holds it for a moment while it reads."""
-HELD_PAUSE_S = 0.02
+"""How late the others learn that one of them made another marker. Who reconnects looks at once."""
+TURNS = 20
+"""Others may be at it at the same time: looks before it is given up until later."""
+MOST_MESSAGES = 8
 
 
 class Life:
     def __init__(self, control: Control, settings: AmqpSettings) -> None:
         self._control = control
         self._queue = settings.prefix + "life"
-        self._lock = settings.prefix + "life.lock"
         self._queue_type = settings.queue_type
         self._current = ""
+        self._messages = 0  # in the marker of the current life
         self._renew = False
         self._look_now = asyncio.Event()
-        self._reading = asyncio.Lock()  # an exclusive queue keeps out other connections, not our own
+        self._reading = asyncio.Lock()
         self._task = asyncio.get_running_loop().create_task(self._keep(), name="amqp.life")
 
     @property
@@ -57,19 +62,16 @@ class Life:
     async def read(self) -> str:
         """Raises Unavailable."""
         async with self._reading:
-            return await self._read()
-
-    async def _read(self) -> str:
-        if self._renew:
-            found = await self._locked(replace=True)
-            self._renew = False
-        else:
-            found = await self._peek() or await self._locked(replace=False)
-        if found != self._current:
-            if self._current:
-                log.warning("the broker may have lost what it held", life=found)
-            self._current = found
-        return found
+            try:
+                found, messages = await self._read()
+            except ChannelClosed as error:
+                raise Unavailable(f"the broker does not let queue {self._queue} be used: {error}") from None
+            if found != self._current:
+                if self._current:
+                    log.warning("the broker may have lost what it held", life=found)
+                self._current = found
+            self._messages = messages
+            return found
 
     async def close(self) -> None:
         self._task.cancel()
@@ -79,8 +81,8 @@ class Life:
         while True:
             try:
                 await self.read()
-            except (Unavailable, ChannelClosed) as error:
-                log.debug("the broker's life is not known", reason=str(error))
+            except Unavailable as error:
+                log.debug("the broker's life is not known", reason=error.message)
             try:
                 async with asyncio.timeout(LOOK_EVERY_S * random.uniform(0.75, 1.25)):  # noqa: S311 - spreads load
                     await self._look_now.wait()
@@ -88,58 +90,50 @@ class Life:
                 pass
             self._look_now.clear()
 
-    async def _peek(self) -> str:
-        """The marker's text; empty when there is none, or when another program holds it."""
+    async def _read(self) -> tuple[str, int]:
+        if self._renew:
+            await self._delete(if_empty=False)
+            self._renew = False
+        elif self._current and await self._count() == self._messages:
+            return self._current, self._messages
+        for _ in range(TURNS):
+            name = await self._declare()
+            if not name:
+                await self._fill()
+            elif messages := await self._count():
+                return name, messages
+            else:
+                await self._delete(if_empty=True)  # of a life that is over, or somebody is about to fill it
+        raise Unavailable(f"queue {self._queue} is made anew all the time")
 
-        async def work(channel: AbstractChannel) -> str:
-            tags, newest = await self._all(channel)
-            if tags:
-                await channel.basic_nack(tags[-1], multiple=True, requeue=True, wait=False)
-            return newest
-
+    async def _declare(self) -> str:
+        """The name of the life that is declared; empty if this made another."""
+        number = 2**20 + secrets.randbelow(2**30)
+        arguments: dict[str, Any] = {"x-queue-type": self._queue_type, "x-max-length": number}
         try:
-            return await self._control.ask(work)
-        except ChannelNotFoundEntity:
-            return ""
-
-    async def _locked(self, *, replace: bool) -> str:
-        """Look and write with nobody else at it."""
-        while True:
-            try:
-                return await self._control.ask_alone(lambda channel: self._write(channel, replace=replace))
-            except ChannelLockedResource:
-                await asyncio.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - spreads load
-                if not replace and (found := await self._peek()):
-                    return found
-
-    async def _write(self, channel: AbstractChannel, *, replace: bool) -> str:
-        await channel.queue_declare(self._lock, exclusive=True)
-        try:
-            await channel.queue_declare(self._queue, durable=True, arguments={"x-queue-type": self._queue_type})
-            tags, newest = await self._all(channel)
-            if newest and not replace:
-                return newest  # not acked: back with the channel's end
-            if tags:
-                await channel.basic_ack(tags[-1], multiple=True, wait=False)
-            made = secrets.token_hex(8)
-            await channel.basic_publish(
-                made.encode(), routing_key=self._queue, properties=spec.Basic.Properties(delivery_mode=TRANSIENT)
+            await self._control.ask(
+                lambda channel: channel.queue_declare(self._queue, durable=True, arguments=arguments)
             )
-            return made
-        finally:
-            if not channel.is_closed:
-                await channel.queue_delete(self._lock)
+        except ChannelPreconditionFailed as error:
+            told = str(error).replace(str(number), "")
+            return hashlib.sha256(told.encode()).hexdigest()[:16]
+        return ""
 
-    async def _all(self, channel: AbstractChannel) -> tuple[list[int], str]:
-        """Every marker (one, but for accidents) and the text of the newest; taken, not acked."""
-        tags: list[int] = []
-        newest = ""
-        for attempt in range(HELD_TRIES):
-            if attempt:
-                await asyncio.sleep(HELD_PAUSE_S)
-            while (message := await channel.basic_get(self._queue)).delivery_tag is not None:
-                tags.append(message.delivery_tag)
-                newest = message.body.decode()
-            if tags:
-                break
-        return tags, newest
+    async def _fill(self) -> None:
+        async def work(channel: AbstractChannel) -> None:
+            properties = spec.Basic.Properties(delivery_mode=TRANSIENT)
+            for _ in range(self._messages % MOST_MESSAGES + 1):
+                await channel.basic_publish(b"", routing_key=self._queue, properties=properties)
+
+        await self._control.ask(work)
+
+    async def _count(self) -> int:
+        try:
+            declared = await self._control.ask(lambda channel: channel.queue_declare(self._queue, passive=True))
+        except ChannelNotFoundEntity:
+            return 0
+        return declared.message_count or 0
+
+    async def _delete(self, *, if_empty: bool) -> None:
+        with contextlib.suppress(ChannelPreconditionFailed):  # somebody has filled it
+            await self._control.ask(lambda channel: channel.queue_delete(self._queue, if_empty=if_empty))

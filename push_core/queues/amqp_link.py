@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from aiormq.connection import Connection, TransportFactory
-from aiormq.exceptions import AMQPError, ConnectionNotAllowed, ProbableAuthenticationError
+from aiormq.exceptions import AMQPError, ConnectionNotAllowed, InvalidFrameError, ProbableAuthenticationError
 
 from push_core.backoff import Backoff
 from push_core.errors import Unavailable
@@ -91,6 +91,9 @@ class Wire:
                 raise
         finally:
             self.abort()
+            # The driver's own tasks end with the socket; nobody should find them running afterwards.
+            if not self.connection.is_closed:
+                await asyncio.wait({self.connection.closing}, timeout=timeout_s)
 
 
 class Link:
@@ -237,8 +240,10 @@ def reason_of(error: BaseException, settings: AmqpSettings) -> str:
         return f"no answer within {settings.timeout_s:g} s"
     if isinstance(error, ProbableAuthenticationError):
         return f"user {settings.user!r} was refused: wrong name or password"
-    if isinstance(error, ConnectionNotAllowed):
+    if isinstance(error, ConnectionNotAllowed) or (isinstance(error, InvalidFrameError) and "OpenOk" in str(error)):
         return f"vhost {settings.vhost!r} is not there, or user {settings.user!r} may not use it"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

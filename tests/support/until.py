@@ -1,0 +1,18 @@
+"""Waiting for what another process does."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+LOOK_AGAIN_S = 0.02
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], within_s: float = 30.0) -> None:
+    """Return when it holds. Fails the test when that takes too long."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = condition()
+        if found if isinstance(found, bool) else await found:
+            return
+        assert time.monotonic() < deadline, f"waited {within_s:g} s in vain"
+        await asyncio.sleep(LOOK_AGAIN_S)
