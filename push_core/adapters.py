@@ -296,7 +296,8 @@ async def open_ports(
 
         ports["metrics"] = await open_one(METRICS, settings.metrics)
         given = _With(settings, clock, ports["metrics"])
-        for choice in (TRAIL, QUEUES, PRESENCE, CLAIMS, LIMITS, MESSAGES, DEVICES):
+        # SQL first: it is what can refuse, or be away; nothing else has been connected to then.
+        for choice in (MESSAGES, DEVICES, TRAIL, QUEUES, PRESENCE, CLAIMS, LIMITS):
             if choice.port in wanted:
                 ports[choice.port] = await open_one(choice, getattr(settings, choice.port))
         ports["rpc"] = await RPC.pick(settings.rpc, given)
