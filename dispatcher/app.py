@@ -123,6 +123,7 @@ class Dispatcher:
             self._loops.keep(f"vendor {channel.name}", intake.run)
         if "relay" in settings.roles:
             self._every("relay", settings.relay_every_s, parts.relay.run_once)
+            self._every("gauges", settings.gauges_every_s, parts.gauges.run_once)
             self._busy("later", settings.later_every_s, self._later_full)
             self._busy("expire", settings.sweep_every_s, parts.sweep.expire)
             self._busy("routes", settings.presence_sweep_every_s, parts.sweep.routes)
@@ -183,7 +184,7 @@ def _needed(roles: Sequence[str], ports: Ports) -> dict[str, Callable[[], Awaita
     """What these roles can't work without, as /readyz asks it: receipts need no queue, vendors no presence."""
     needed: dict[str, Callable[[], Awaitable[None]]] = {"the message store": ports.messages.ping}
     if {"long", "vendor", "relay"} & set(roles):
-        needed["the queues"] = ports.queues.ping
+        needed["the queue"] = ports.queues.ping
     if "long" in roles:
         needed["presence"] = ports.presence.ping
     return needed

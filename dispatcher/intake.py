@@ -77,6 +77,7 @@ class Intake(Generic[T]):
                         raise Unavailable("the consumer was closed") from None
                     raise
                 self._metrics.count(Metric.DI_BATCHES, queue=taken.queue)
+                self._metrics.timing(Metric.DI_QUEUE_SECONDS, taken.age_s, queue=taken.queue)
                 task = asyncio.get_running_loop().create_task(self._one(consumer, taken), name=f"{self._name} batch")
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)

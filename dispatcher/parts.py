@@ -13,6 +13,7 @@ from dispatcher.fallback.jobs import VendorJob
 from dispatcher.fallback.port import Channel
 from dispatcher.fallback.token_guard import TokenGuard
 from dispatcher.fallback.worker import VendorWorker
+from dispatcher.gauges import QueueGauges
 from dispatcher.intake import Intake
 from dispatcher.later import Expiry, LaterPoller
 from dispatcher.ledger import Ledger
@@ -28,8 +29,9 @@ from dispatcher.sweep import Sweep
 from dispatcher.vendor_routes import VendorRoutes
 from push_core.adapters import Ports
 from push_core.clock import Clock
-from push_core.envelope import Envelope, vendor_queue_name
+from push_core.envelope import Envelope, queue_name, vendor_queue_name
 from push_core.messages.port import Task
+from push_core.models import Priority
 from push_core.queues.port import Source
 from push_core.rpc.port import Peers
 from push_core.tasks import Crew
@@ -45,6 +47,7 @@ class Parts:
     receipts: Receipts
     node_watch: NodeWatch
     relay: Relay
+    gauges: QueueGauges
     later: LaterPoller
     sweep: Sweep
     workers: list[VendorWorker]
@@ -153,10 +156,19 @@ def build(
         relay=Relay(
             messages,
             queues,
+            metrics,
             clock,
             lags_s=(settings.relay_first_s, settings.relay_second_s, settings.relay_third_s),
             gap_s=settings.relay_gap_s,
             page=settings.relay_page,
+        ),
+        gauges=QueueGauges(
+            queues,
+            metrics,
+            [
+                *(queue_name(name, priority) for name in settings.classes for priority in Priority),
+                *(vendor_queue_name(name) for name in settings.vendor_channels),
+            ],
         ),
         later=LaterPoller(
             messages,

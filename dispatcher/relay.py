@@ -11,6 +11,8 @@ import structlog
 from push_core.clock import Clock, WallMs
 from push_core.ids import first_id_at
 from push_core.messages.port import Later, Messages, Task
+from push_core.metrics.catalogue import Metric
+from push_core.metrics.port import Metrics
 from push_core.queues.port import Queues
 
 log = structlog.get_logger(__name__)
@@ -21,9 +23,18 @@ answer) starts at 0 and is published at once when due."""
 
 class Relay:
     def __init__(
-        self, messages: Messages, queues: Queues, clock: Clock, *, lags_s: Sequence[float], gap_s: float, page: int
+        self,
+        messages: Messages,
+        queues: Queues,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        lags_s: Sequence[float],
+        gap_s: float,
+        page: int,
     ) -> None:
         self._messages = messages
+        self._metrics = metrics
         self._queues = queues
         self._clock = clock
         self._lags_ms = [int(lag * 1_000) for lag in lags_s]
@@ -37,6 +48,7 @@ class Relay:
         found = await self._after_broker_loss(now)
         for lag_ms in self._lags_ms:
             found += await self._read(f"relay.{lag_ms}", now - lag_ms, due=now + self._gap_ms)
+            self._metrics.gauge(Metric.DI_RELAY_READ, now // 1_000, reading=str(lag_ms))
         return found
 
     async def _read(self, name: str, until: WallMs, *, due: WallMs) -> int:

@@ -21,6 +21,8 @@ from push_core.queues.port import Queues
 from push_core.trail.port import Trail
 
 OPEN_PAGE = 1_000
+STUCK_TRIES = FOUND + 5
+"""A message that is open so long after its acceptance (minutes, by the doubling gaps) is the remainder of a ledger that does not balance."""
 
 
 class Rate:
@@ -123,6 +125,8 @@ class Republisher:
                 waiting.append(moved(row, due, row.tries - 1))
                 continue
             again.append(moved(row, due, row.tries))
+            if row.tries >= STUCK_TRIES:
+                self._metrics.count(Metric.DI_RELAY_STUCK)
             devices_of.setdefault(row.id, []).extend(devices)
         # An expansion starts over and meets the devices found before as well, so these need no envelope of their own.
         expanding = {message_id for (message_id, _), devices in open_devices.items() if not devices}

@@ -6,8 +6,8 @@ A hint that makes recovery fast, never the truth: what is forgotten here is foun
 
 import time
 from array import array
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import structlog
@@ -19,7 +19,7 @@ from push_core.envelope import MAX_BATCH
 from push_core.messages.port import Messages
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
-from push_core.presence.port import Presence
+from push_core.presence.port import Node, Presence
 from push_core.queues.port import Queues
 
 log = structlog.get_logger(__name__)
@@ -103,15 +103,18 @@ class NodeWatch:
         self._clients = clients
         self._metrics = metrics
         self._told = 0
+        self._roles: set[str] = set()
         self._owed: deque[int] = deque()  # ids of gone nodes that are not published again yet
 
     async def run_once(self) -> int:
         """How many messages were put back. Raises Unavailable; what is not put back then is owed to the next call."""
         alive = await self._presence.nodes()
         incarnations = {node.incarnation for node in alive}
+        self._count(alive)
         for incarnation in self._sent.nodes():
             if incarnation not in incarnations:
                 ids = self._sent.take(incarnation)
+                self._metrics.count(Metric.DI_NODES_LOST)
                 log.warning("node gone, its messages are put back", incarnation=incarnation, messages=len(ids))
                 self._owed.extend(ids)
         self._sent.forget_old()
@@ -132,3 +135,9 @@ class NodeWatch:
             put_back += len(envelopes)
             self._metrics.count(Metric.DI_RELAY_REPUBLISHED, len(envelopes))
         return put_back
+
+    def _count(self, alive: Sequence[Node]) -> None:
+        found = Counter(node.role for node in alive)
+        self._roles.update(found)
+        for role in self._roles:  # those that are all gone too
+            self._metrics.gauge(Metric.DI_NODES, found[role], role=role)

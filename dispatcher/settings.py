@@ -97,6 +97,9 @@ class DispatcherSettings:
         5.0, "First gap between two publishings of a message; doubles each time.", at_least=0.1
     )
     relay_max_gap_s: float = setting(600.0, "Longest gap.", at_least=1.0)
+    gauges_every_s: float = setting(
+        10.0, "How often the broker is asked how much waits, for the metrics.", at_least=0.1
+    )
     sweep_every_s: float = setting(1.0, "How often inboxes are swept of what expired.", at_least=0.05)
     sweep_batch: int = setting(1_000, "Rows swept at a time.", at_least=1)
     presence_sweep_every_s: float = setting(30.0, "How often routes of dead nodes are removed.", at_least=0.1)

@@ -1,4 +1,5 @@
-"""A breaker at the one place through which an adapter makes its remote calls: what it counts as a failure, what it tells of itself.
+"""A breaker at the one place through which an adapter makes its remote calls: what it counts as a failure, what it tells of itself. Being
+the one place, it also counts and times them.
 
 A refused call is `Unavailable`, certainly not done. Calls that keep something alive (the renewal of a lease, a health ping) are `critical`: they
 always go, and what becomes of them counts, so that a ping is also the first to notice that the neighbour is back.
@@ -12,7 +13,7 @@ from typing import TypeVar
 import structlog
 
 from push_core.breaker import Breaker, BreakerTerms
-from push_core.errors import Overloaded, TacoError, Unavailable
+from push_core.errors import DeadlineExceeded, Overloaded, TacoError, Unavailable
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 
@@ -50,33 +51,48 @@ class Fuse:
     async def run(self, call: Callable[[], Awaitable[T]], *, critical: bool = False) -> T:
         """Make the call, if it may go. Raises what it raises; Unavailable without having made it."""
         breaker = self._breaker
-        if breaker is None:
-            return await call()
         began = self._monotonic()
-        if not critical and not breaker.allows(began):
+        if breaker is not None and not critical and not breaker.allows(began):
             self._refuse(began)
             raise Unavailable(f"{self._where}: not asked, it failed lately")
+        outcome = "error"
         try:
             result = await call()
+            outcome = "done"
         except Overloaded:  # a bound of ours, or of the neighbour's: it lives
+            outcome = "busy"
             raise
-        except Unavailable:
-            breaker.failed(self._monotonic(), began)
+        except Unavailable as error:
+            outcome = "no_answer" if isinstance(error, DeadlineExceeded) else "down"
+            self._failed(began)
             raise
         except TacoError:
-            self._well(breaker)
+            self._well()
             raise
         except asyncio.CancelledError:
-            now = self._monotonic()
-            if now - began >= LONG_S:
-                breaker.failed(now, began)
+            outcome = "given_up"
+            if self._monotonic() - began >= LONG_S:
+                self._failed(began)
             raise
-        self._well(breaker)
+        finally:
+            self._note(outcome, began)
+        self._well()
         return result
 
-    def _well(self, breaker: Breaker) -> None:
+    def _note(self, outcome: str, began: float) -> None:
+        if self._metrics is not None:
+            self._metrics.count(Metric.NEIGHBOUR_CALLS, target=self._target, outcome=outcome)
+            self._metrics.timing(Metric.NEIGHBOUR_SECONDS, self._monotonic() - began, target=self._target)
+
+    def _failed(self, began: float) -> None:
+        if self._breaker is not None:
+            self._breaker.failed(self._monotonic(), began)
+
+    def _well(self) -> None:
+        if self._breaker is None:
+            return
         now = self._monotonic()
-        breaker.succeeded(now)
+        self._breaker.succeeded(now)
         if self._refused and now - self._refused_at >= QUIET_S:
             log.info("calls to a neighbour pass again", target=self._target, where=self._where, refused=self._refused)
             self._refused = 0

@@ -8,6 +8,7 @@ the samples of what it costs.
 import asyncio
 import faulthandler
 import gc
+import re
 import resource
 import signal
 import sys
@@ -36,6 +37,18 @@ from push_core.tasks import Crew
 
 STACKS_SIGNAL = signal.SIGUSR1
 """Writes the stacks of all threads to stderr, even when the loop is held and the admin port silent."""
+
+MOST_REASONS = 50
+_DETAIL = re.compile(r"\s*[(:;].*|\s+(does not answer|can't be reached)\b.*", re.DOTALL)
+
+
+def subject(reason: str) -> str:
+    """What a line of /readyz is about, without its details: few values.
+
+    >>> subject("the message store does not answer (no answer within 2.5 s)"), subject("no issuer number is held")
+    ('the message store', 'no issuer number is held')
+    """
+    return _DETAIL.sub("", reason)[:60]
 
 
 class Inside:
@@ -68,6 +81,7 @@ class Inside:
         self._crew = Crew("admin", NullMetrics())
         self._signal = False
         self._watching = False
+        self._reasons: set[str] = set()
         self._server = (
             AdminServer(
                 settings.host,
@@ -172,12 +186,20 @@ class Inside:
         if measured or not self._watching:
             missing = await self._missing()
             if measured:
-                self._metrics.gauge(Metric.PROCESS_READY, 0.0 if missing else 1.0, role=self._role)
+                self._tell_ready(missing)
             if not missing and not self._watching and self._watchdog is not None:
                 # Not before: a start loads and computes, and holds up nobody.
                 self._watchdog.start()
                 self._watching = True
         await asyncio.sleep(self._settings.sample_s)
+
+    def _tell_ready(self, missing: list[str]) -> None:
+        metrics = self._metrics
+        metrics.gauge(Metric.PROCESS_READY, 0.0 if missing else 1.0, role=self._role)
+        now = {subject(reason) for reason in missing}
+        self._reasons.update(sorted(now)[: MOST_REASONS - len(self._reasons)])
+        for reason in self._reasons:  # those that are over too
+            metrics.gauge(Metric.PROCESS_MISSING, 1.0 if reason in now else 0.0, what=reason)
 
     async def _missing(self) -> list[str]:
         try:

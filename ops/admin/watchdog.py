@@ -61,7 +61,7 @@ class Watchdog:
         self._cpu_at_beat = 0.0
         # Written by the thread, read by the loop.
         self._ticked = 0.0
-        self._not_run_at = 0.0
+        self._excused = 0.0, 0.0  # a beat's time, and how much of its lateness is nobody's fault
         self._seen_due = 0.0  # the beat whose lateness has been looked at
         self._logged_at = float("-inf")
         self._unlogged = 0
@@ -102,9 +102,11 @@ class Watchdog:
         self._lag_s = max(self._lag_s, lag_s)
         if lag_s > self._held_s:
             cpu_s = time.thread_time() - self._cpu_at_beat
-            # The thread was not run either, or has noticed so itself before the loop had its turn.
-            asleep = now - self._ticked > self._held_s or self._not_run_at >= self._due
-            if asleep and cpu_s < lag_s / 2:
+            due, excused_s = self._excused
+            excused_s = excused_s if due == self._due else 0.0
+            if cpu_s < lag_s / 2:  # the thread may not have had its turn yet to say that it was not run either
+                excused_s += max(0.0, now - self._ticked - self._interval_s)
+            if lag_s - excused_s <= self._held_s:
                 self._not_run += 1
                 log.warning(
                     "the process was not run: stopped, or the machine has no CPU to give", seconds=round(lag_s, 3)
@@ -123,15 +125,16 @@ class Watchdog:
                 return
             now = self._now()
             overslept_s = now - asleep_at - self._interval_s
-            not_run = overslept_s > self._held_s / 2 and time.process_time() - cpu_before < overslept_s / 2
-            if not_run:
-                self._not_run_at = now
-            self._ticked = now
             due = self._due
-            if not_run or now - due <= self._held_s or due == self._seen_due:
-                continue
-            self._seen_due = due
-            self._look(now, now - due, time.clock_gettime(clock) - self._cpu_at_beat)
+            excused_s = self._excused[1] if self._excused[0] == due else 0.0
+            # This thread only sleeps: when it comes late and the process has not computed meanwhile, the process was not run.
+            if overslept_s > 0 and time.process_time() - cpu_before < overslept_s / 2:
+                excused_s += max(0.0, min(overslept_s, now - due))
+            self._excused = due, excused_s
+            self._ticked = now
+            if now - due - excused_s > self._held_s and due != self._seen_due:
+                self._seen_due = due
+                self._look(now, now - due, time.clock_gettime(clock) - self._cpu_at_beat)
 
     def _look(self, now: float, held_s: float, cpu_s: float) -> None:
         frame = self._frames().get(self._loop_thread)

@@ -52,6 +52,12 @@ class Metric(enum.Enum):
         "why",
     )
     GW_RECEIPTS_PENDING = ("gateway.receipts.pending", "gauge", "Receipts not yet taken by their zone")
+    GW_REGISTERED_AGAIN = (
+        "gateway.registered_again",
+        "count",
+        "Times all sessions were registered anew because presence had forgotten them or the lease",
+        "why",
+    )
     # dispatcher
     DI_BATCHES = ("dispatcher.batches", "count", "Batches taken", "queue")
     DI_OUTCOMES = ("dispatcher.outcomes", "count", "Deliveries by outcome at the gateways", "outcome")
@@ -68,7 +74,35 @@ class Metric(enum.Enum):
         "Messages given to nodes and forgotten at the memory's bound: the relay finds them",
     )
     DI_NODE_CALL_SECONDS = ("dispatcher.node.seconds", "timing", "Time of one Deliver call")
+    DI_QUEUE_SECONDS = ("dispatcher.queue.seconds", "timing", "Time that a batch waited in its queue", "queue")
+    DI_QUEUE_DEPTH = ("dispatcher.queue.depth", "gauge", "Batches that wait in a queue", "queue")
+    DI_PARKED = ("dispatcher.parked", "gauge", "Batches put aside from a queue, for people to look at", "queue")
+    DI_RELAY_READ = (
+        "dispatcher.relay.read",
+        "gauge",
+        "When a reading of the relay (its lag in ms) last got to its end, unix seconds",
+        "reading",
+    )
+    DI_RELAY_STUCK = (
+        "dispatcher.relay.stuck",
+        "count",
+        "Messages published again for the fifth time or more: neither ended nor waiting, and not in flight either",
+    )
+    DI_NODES = ("dispatcher.nodes", "gauge", "Nodes alive in presence", "role")
+    DI_NODES_LOST = (
+        "dispatcher.nodes.lost",
+        "count",
+        "Gateways gone that messages were given to within the last minute",
+    )
     # every program
+    NEIGHBOUR_CALLS = (
+        "neighbour.calls",
+        "count",
+        "Calls to stores, queues and other programs by what became of them: done, error, down, no_answer, busy, given_up",
+        "target",
+        "outcome",
+    )
+    NEIGHBOUR_SECONDS = ("neighbour.seconds", "timing", "Time of such calls", "target")
     RPC_REFUSED = (
         "rpc.refused",
         "count",
@@ -91,6 +125,7 @@ class Metric(enum.Enum):
     TASK_ERRORS = ("process.task_errors", "count", "Uncaught errors in background tasks", "task")
     ERROR_LOGS = ("process.error_logs", "count", "Log lines of level error and above", "logger")
     PROCESS_READY = ("process.ready", "gauge", "1: it takes work; 0: /readyz says why not", "role")
+    PROCESS_MISSING = ("process.missing", "gauge", "1 while it is a reason of /readyz for not taking work", "what")
     PROCESS_STARTED = ("process.started", "gauge", "When the process started, unix seconds")
     PROCESS_RSS = ("process.rss_bytes", "gauge", "Resident memory")
     PROCESS_FILES = ("process.files", "gauge", "Open file descriptors")

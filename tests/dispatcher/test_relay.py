@@ -120,6 +120,7 @@ async def test_gaps_double_while_nobody_handles_it() -> None:
             for due in world.parts.later._work.values():
                 due.__self__._queues = world.queues  # type: ignore[attr-defined]
     assert [later - earlier for earlier, later in itertools.pairwise(published)] == [10, 20, 40, 80]
+    assert world.metrics.counted(Metric.DI_RELAY_STUCK) == 1, "the fifth time is told: somebody should look"
     await world.close()
 
 
@@ -212,3 +213,15 @@ async def test_a_dispatcher_that_died_after_taking_a_batch_loses_nothing(world: 
     world.restart()
     await world.handle()
     assert await world.state(envelope, "d-1") is State.WAITING
+
+
+async def test_when_a_reading_got_to_its_end_is_told(world: World) -> None:
+    def read() -> float | None:
+        return world.metrics.newest(Metric.DI_RELAY_READ, reading="5000")
+
+    await see_broker(world)
+    assert read() == world.now // 1_000
+    world.time.advance(300.0)
+    assert read() != world.now // 1_000
+    await relay(world, 1.0)
+    assert read() == world.now // 1_000

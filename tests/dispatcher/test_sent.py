@@ -5,6 +5,7 @@ import pytest
 from dispatcher.sent import Sent
 from push_core.errors import Unavailable
 from push_core.lifecycle import State
+from push_core.metrics.catalogue import Metric
 from push_core.rpc.port import ReceiptKind
 from tests.dispatcher.world import APP, World
 from tests.support.hand_clock import HandClock
@@ -49,9 +50,13 @@ async def test_what_a_dead_node_had_is_put_back_at_once(world: World) -> None:
     acked = await world.push("d-1")
     lost, moved = await world.push("d-2"), await world.push("d-3")
     await world.report(acked, "d-1", ReceiptKind.RECEIVED, stored=False)
+    await world.parts.node_watch.run_once()
+    assert world.metrics.newest(Metric.DI_NODES, role="gateway") == 2
     await node.die()
     await other.connect("d-3")
     assert await world.parts.node_watch.run_once() == 3
+    assert world.metrics.newest(Metric.DI_NODES, role="gateway") == 1
+    assert world.metrics.counted(Metric.DI_NODES_LOST) == 1
     await world.handle()
     assert await world.state(acked, "d-1") is State.DELIVERED
     assert await world.reason(lost, "d-2") == "offline"

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 
 import pytest
 
@@ -160,3 +161,31 @@ async def test_it_is_said_once_when_refusing_begins_and_once_when_it_is_over(
     said = capsys.readouterr().out
     assert said.count("calls to a neighbour that fails are refused") == 1
     assert said.count("calls to a neighbour pass again") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (None, "done"),
+        (Unavailable("down"), "down"),
+        (DeadlineExceeded("no answer"), "no_answer"),
+        (Overloaded("full"), "busy"),
+        (UserError("no such thing", code="not_found"), "error"),
+        (RuntimeError("a defect"), "error"),
+    ],
+)
+@pytest.mark.parametrize("terms", [TERMS, None])
+async def test_every_call_is_counted_and_timed_by_what_became_of_it(
+    neighbour: Neighbour,
+    clock: HandClock,
+    metrics: MemoryMetrics,
+    terms: BreakerTerms | None,
+    error: Exception | None,
+    outcome: str,
+) -> None:
+    fuse = Fuse("redis", "redis://there", terms, metrics, clock.monotonic)
+    neighbour.error = error
+    with contextlib.suppress(TacoError, RuntimeError):
+        await fuse.run(neighbour.ask)
+    assert metrics.counted(Metric.NEIGHBOUR_CALLS, target="redis", outcome=outcome) == 1
+    assert metrics.timed(Metric.NEIGHBOUR_SECONDS, target="redis").calls == 1

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from ops import logs
-from ops.admin.inside import Inside
+from ops.admin.inside import Inside, subject
 from ops.admin.settings import AdminSettings
 from push_core.errors import ConfigError
 from push_core.metrics.catalogue import Metric
@@ -139,3 +139,35 @@ def test_a_signal_writes_the_stacks_even_when_the_loop_is_held() -> None:
                 break
         process.kill()
     assert any("most recent call first" in line for line in lines)
+
+
+async def test_what_is_missing_is_a_metric_until_it_is_over() -> None:
+    metrics, missing = MemoryMetrics(), ["presence does not answer (refused)", "no issuer number is held"]
+
+    async def ready() -> list[str]:
+        return missing
+
+    inside = Inside(AdminSettings(sample_s=0.1), role="api", name="api-1", key=None, ready=ready)
+    async with inside:
+        inside.use(metrics)
+        assert await until(metrics, Metric.PROCESS_MISSING, what="presence") == 1.0
+        assert metrics.newest(Metric.PROCESS_MISSING, what="no issuer number is held") == 1.0
+        assert metrics.newest(Metric.PROCESS_READY, role="api") == 0.0
+        missing.clear()
+        async with asyncio.timeout(10):
+            while metrics.newest(Metric.PROCESS_MISSING, what="presence") == 1.0:
+                await asyncio.sleep(0.01)
+        assert metrics.newest(Metric.PROCESS_READY, role="api") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("reason", "what"),
+    [
+        ("the queues does not answer (no answer within 2.5 s)", "the queues"),
+        ("starting: mysql://db: connection refused", "starting"),
+        ("starting or stopping", "starting or stopping"),
+        ("x" * 500, "x" * 60),
+    ],
+)
+def test_a_reason_without_its_details_is_what_it_is_about(reason: str, what: str) -> None:
+    assert subject(reason) == what
