@@ -27,6 +27,7 @@ from ops.settings import Overrides, load_all
 from push_core.adapters import open_devices
 from push_core.clock import Clock
 from push_core.errors import TacoError
+from push_core.messages.ranges import split
 from push_core.sql.upgrade import upgrade_store
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,7 @@ class Cluster:
     async def start(self) -> Addresses:
         """Raises ServerFailed, ChildFailed or TacoError; nothing is left running then."""
         async with AsyncExitStack() as started:
+            self._write()  # the last one may have been killed
             started.callback(self._write)
             await self._keeper.start()
             started.push_async_callback(self._keeper.stop)
@@ -88,8 +90,9 @@ class Cluster:
 
     async def _upgrade(self) -> None:
         """What `taco db upgrade` does: a program never does it by itself."""
-        for schema, dsn in (("messages", self._stores.messages), ("devices", self._stores.devices)):
-            await asyncio.to_thread(upgrade_store, dsn, schema)
+        for store in split(self._stores.messages):
+            await asyncio.to_thread(upgrade_store, store.dsn, "messages")
+        await asyncio.to_thread(upgrade_store, self._stores.devices, "devices")
 
     async def _make_demo(self) -> Addresses:
         """The demo app, and DATA/demo.json: before the programs start, for the API's page reads it. The ports are known already."""

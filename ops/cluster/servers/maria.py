@@ -74,7 +74,7 @@ class MariaServer(Server):
         write_private(config, "\n".join(lines) + "\n")
         write_private(self.folder / "users.sql", self._users())
         if not (self.folder / "installed").exists():
-            self._install(config)
+            self._install()
         return self._spawn(require(self.program), f"--defaults-file={config}")
 
     def _users(self) -> str:
@@ -90,12 +90,14 @@ class MariaServer(Server):
         )
         return ";\n".join(statements) + ";\n"
 
-    def _install(self, config: Path) -> None:
+    def _install(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)  # left by an installation that did not end
         done = subprocess.run(  # noqa: S603 - a fixed program, no shell
             [
                 require("mariadb-install-db"),
-                f"--defaults-file={config}",
+                "--no-defaults",
+                "--datadir=./data",  # it is a script that does not quote: a folder's name may have a space
+                *(["--user=root"] if os.geteuid() == 0 else []),
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 "--skip-name-resolve",

@@ -13,6 +13,7 @@ from pathlib import Path
 from ops.cluster.servers.base import Server, ServerFailed, find, require
 from ops.cluster.servers.process import spawn
 from ops.demo_file import write_private
+from push_core.errors import ConfigError
 
 _USER = "taco"
 _VHOST = "taco"
@@ -32,7 +33,12 @@ class RabbitServer(Server):
     port_names = ("port", "distribution", "epmd")
 
     def __init__(self, folder: Path, *, schedulers: int = 1) -> None:
-        """`schedulers` is the number of cores that it may use: what is left is for the programs of a small machine."""
+        """`schedulers` is the number of cores that it may use: what is left is for the programs of a small machine. Raises
+        ConfigError for a folder that its scripts can't live in."""
+        if "'" in str(folder.absolute()):
+            raise ConfigError(
+                f"{folder}: RabbitMQ never comes up in a folder with an apostrophe in its path; choose another"
+            )
         super().__init__(folder)
         self._schedulers = schedulers
         self._epmd: subprocess.Popen[bytes] | None = None

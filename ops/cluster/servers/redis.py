@@ -22,7 +22,7 @@ class RedisServer(Server):
             "bind 127.0.0.1",
             f"port {self.port}",
             f"requirepass {self._password}",
-            f"dir {self.folder}",
+            f'dir "{self.folder}"',
             "daemonize no",
             "appendonly no",
             'save ""',

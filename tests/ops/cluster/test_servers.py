@@ -45,7 +45,10 @@ def connect(
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_server_starts_dies_comes_back_on_its_port_and_stops(kind: type[Server], tmp_path: Path) -> None:
     require_server(kind)
-    server = kind(tmp_path / "server").start()
+    folder = (
+        tmp_path / "of its own" / ("long " * 20).strip()
+    )  # longer than the path of a Unix socket may be, and with spaces
+    server = kind(folder).start()
     try:
         first, port, dsn = server.pid, server.port, server.dsn
         assert server.answers()
@@ -57,7 +60,7 @@ def test_a_server_starts_dies_comes_back_on_its_port_and_stops(kind: type[Server
         server.start()
         assert (server.port, server.dsn) == (port, dsn)
         assert server.pid != first
-        assert kind(tmp_path / "server").dsn == dsn
+        assert kind(folder).dsn == dsn
     finally:
         server.stop()
     assert not server.running
@@ -120,14 +123,13 @@ def test_mariadb_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> N
                 connect(server, user, "wrong")
 
 
-def test_rabbitmq_has_no_guest_and_can_have_more_vhosts(tmp_path: Path) -> None:
-    require_server(RabbitServer)
-    with RabbitServer(tmp_path) as server:
-        assert [line.split("\t")[0] for line in server.ctl("list_users", "--no-table-headers").splitlines()] == ["taco"]
-        assert server.add_vhost("other").endswith("/other")
-        assert set(server.ctl("list_vhosts", "--no-table-headers").split()) == {"taco", "other"}
-        with pytest.raises(ServerFailed, match="rabbitmqctl add_vhost failed"):
-            server.ctl("add_vhost")
+def test_rabbitmq_has_no_guest_and_can_have_more_vhosts(rabbit_server: RabbitServer) -> None:
+    server = rabbit_server
+    assert [line.split("\t")[0] for line in server.ctl("list_users", "--no-table-headers").splitlines()] == ["taco"]
+    assert server.add_vhost("for-this-test").endswith("/for-this-test")
+    assert {"taco", "for-this-test"} <= set(server.ctl("list_vhosts", "--no-table-headers").split())
+    with pytest.raises(ServerFailed, match="rabbitmqctl add_vhost failed"):
+        server.ctl("add_vhost")
 
 
 def test_all_listen_on_loopback_only(redis_server: Server, maria_server: Server, rabbit_server: Server) -> None:
@@ -187,6 +189,8 @@ def test_a_folder_whose_state_can_not_be_read_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be used as a server's folder"):
         RedisServer(tmp_path / "file")
+    with pytest.raises(ConfigError, match="apostrophe in its path"):
+        RabbitServer(tmp_path / "it's here")
 
 
 def test_what_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
