@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Engine
 
 from push_core.errors import ConfigError, Overloaded, Unavailable
+from push_core.fuse import Fuse, MakeFuse
 from push_core.sql.engine import Place, place_of
 from push_core.sql.errors import Denied
 from push_core.sql.migrate import upgrade
@@ -27,8 +28,9 @@ BOUND = 4_096  # calls waiting for a thread; each is a whole batch
 class Database:
     """Made by `open`. `schema` is the branch of migrations: "messages" or "devices"."""
 
-    def __init__(self, engine: Engine, place: Place, *, deadline_s: float) -> None:
+    def __init__(self, engine: Engine, place: Place, *, deadline_s: float, fuse: Fuse | None = None) -> None:
         self.where = place.name
+        self._fuse = fuse
         self._engine = engine
         self._deadline_s = deadline_s
         self._under_way = 0
@@ -44,7 +46,14 @@ class Database:
 
     @classmethod
     async def open(
-        cls, dsn: str, schema: str, *, readers: int = 2, writers: int = 1, deadline_s: float = DEADLINE_S
+        cls,
+        dsn: str,
+        schema: str,
+        *,
+        readers: int = 2,
+        writers: int = 1,
+        deadline_s: float = DEADLINE_S,
+        fuse: MakeFuse | None = None,
     ) -> Self:
         """Connect and start the threads. An embedded store's tables are brought to this version; a server's must be already, since they
         are shared with programs of other versions (`taco db upgrade`).
@@ -54,7 +63,12 @@ class Database:
         place = place_of(dsn, readers=readers, writers=writers)
         engine = place.make_engine()
         let_threads_in()
-        store = cls(engine, place, deadline_s=deadline_s)
+        store = cls(
+            engine,
+            place,
+            deadline_s=deadline_s,
+            fuse=fuse(place.name) if fuse is not None and not place.embedded else None,
+        )
         try:
             if not place.embedded:
                 await store.read(lambda conn: check_server(conn, schema, place))
@@ -74,18 +88,22 @@ class Database:
         *,
         before_commit: Callable[[], None] | None = None,
         deadline_s: float | None = None,
+        critical: bool = False,
     ) -> R:
         """Run `work` in a transaction, together with other calls that wait. When this returns, it is durable.
 
         `before_commit` runs right before COMMIT; a TacoError that it raises undoes this call alone. `work` may be run again if the
-        transaction it shared could not be committed. A caller that is cancelled stops waiting; the work is done all the same.
+        transaction it shared could not be committed. A caller that is cancelled stops waiting; the work is done all the same. `critical`
+        calls (leases, probes) are made whatever the fuse thinks.
         """
-        return await self._ask(self._writes, Call(work, asyncio.get_running_loop(), before_commit), deadline_s)
+        return await self._ask(self._writes, work, before_commit, deadline_s, critical)
 
-    async def read(self, work: Callable[[Connection], R], *, deadline_s: float | None = None) -> R:
+    async def read(
+        self, work: Callable[[Connection], R], *, deadline_s: float | None = None, critical: bool = False
+    ) -> R:
         """Run `work`, which changes nothing. On a server each statement sees what was committed before it; work whose statements must
         agree begins with `bulk.snapshot`."""
-        return await self._ask(self._reads, Call(work, asyncio.get_running_loop()), deadline_s)
+        return await self._ask(self._reads, work, None, deadline_s, critical)
 
     async def close(self) -> None:
         """Finish what was asked, end the threads."""
@@ -98,12 +116,28 @@ class Database:
             self._writes.put(None)
         await asyncio.to_thread(self._join)
 
-    async def _ask(self, calls: "queue.SimpleQueue[Call[Any] | None]", call: Call[R], deadline_s: float | None) -> R:
+    async def _ask(
+        self,
+        calls: "queue.SimpleQueue[Call[Any] | None]",
+        work: Callable[[Connection], R],
+        before_commit: Callable[[], None] | None,
+        deadline_s: float | None,
+        critical: bool,
+    ) -> R:
+        seconds = self._deadline_s if deadline_s is None else deadline_s
+        if self._fuse is None:
+            return await self._made(calls, Call(work, asyncio.get_running_loop(), before_commit), seconds)
+
+        async def make() -> R:
+            return await self._made(calls, Call(work, asyncio.get_running_loop(), before_commit), seconds)
+
+        return await self._fuse.run(make, critical=critical)
+
+    async def _made(self, calls: "queue.SimpleQueue[Call[Any] | None]", call: Call[R], seconds: float) -> R:
         if self._closed:
             raise Unavailable(f"{self.where} is closed")
         if self._under_way >= BOUND:
             raise Overloaded(f"{self.where}: {BOUND} calls are waiting already")
-        seconds = self._deadline_s if deadline_s is None else deadline_s
         timer = call.loop.call_later(seconds, call.expire, self.where, seconds)
         self._under_way += 1
         try:

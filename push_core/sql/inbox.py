@@ -13,6 +13,7 @@ from push_core.lifecycle import Reason
 from push_core.messages.port import INBOX_LIMIT, Change, InboxAsk, InboxPage, InboxRow
 from push_core.models import DeviceKey
 from push_core.sql import bulk
+from push_core.sql.forms import Lock
 from push_core.sql.rows import fetch
 
 KEY = ("app", "device", "id", "recall")
@@ -41,6 +42,7 @@ def put(conn: Connection, changes: Sequence[Change]) -> Displaced:
             collapsing[change.app, change.device, change.collapse] = None
     if not rows:
         return {}
+    rows.sort(key=lambda row: row[:4])
     bulk.upsert(conn, "inbox", COLUMNS, rows, key=KEY, keep=_KEEP)
     displaced = _collapsed(conn, list(collapsing))
     remove(conn, [(app, device, message_id, 0) for message_id, device, app in displaced])
@@ -53,7 +55,16 @@ def put(conn: Connection, changes: Sequence[Change]) -> Displaced:
 def _collapsed(conn: Connection, keys: Sequence[tuple[str, str, str]]) -> Displaced:
     """Of waiting messages with one collapse key the highest id stays."""
     names = ("app", "device", "collapse")
-    rows = bulk.select(conn, "app, device, collapse, id", "inbox", names, keys, tail="AND recall = 0 ORDER BY id DESC")
+    # Held: another's that is being stored just now is waited for, so that one of the two sees both.
+    rows = bulk.select(
+        conn,
+        "app, device, collapse, id",
+        "inbox",
+        names,
+        keys,
+        tail="AND recall = 0 ORDER BY id DESC",
+        lock=Lock.UPDATE,
+    )
     newest: set[tuple[str, str, str]] = set()
     displaced: Displaced = {}
     for app, device, collapse, message_id in rows:
@@ -64,7 +75,8 @@ def _collapsed(conn: Connection, keys: Sequence[tuple[str, str, str]]) -> Displa
 
 
 def overflow(conn: Connection, devices: Iterable[DeviceKey]) -> list[tuple[str, str, int, int]]:
-    """Remove the oldest rows of devices that have more than the limit; their keys (app, device, id, recall)."""
+    """Remove the oldest rows of devices that have more than the limit; their keys (app, device, id, recall). Several writers of a server
+    don't see what the others are storing: the next to store removes what they left too many."""
     counts = bulk.select(
         conn,
         "app, device, COUNT(*) AS waiting",
@@ -81,7 +93,7 @@ def overflow(conn: Connection, devices: Iterable[DeviceKey]) -> list[tuple[str, 
 
 
 def remove(conn: Connection, keys: Sequence[tuple[str, str, int, int]]) -> None:
-    bulk.delete(conn, "inbox", KEY, keys)
+    bulk.delete(conn, "inbox", KEY, sorted(keys))
 
 
 _ROW = ("n", "id", "priority", "expires", "push", "ack_timeout_ms", "again", "via_vendor", "recall")

@@ -22,6 +22,7 @@ def put(conn: Connection, rows: Sequence[Later]) -> None:
         rows, key=lambda row: row.replace
     ):  # in order: of two for one key the later one may replace
         values = [(row.id, row.device, row.task.value, row.app, row.due, row.tries) for row in group]
+        values.sort(key=lambda row: row[:3])
         keep = {"due": "new", "tries": "new"} if replace else {"due": "least"}
         bulk.upsert(conn, "later", _COLUMNS, values, key=_KEY, keep=keep)
 
@@ -74,4 +75,4 @@ def drop(conn: Connection, rows: Sequence[Later]) -> None:
 
 def remove_all(conn: Connection, deliveries: Sequence[tuple[int, str]]) -> None:
     """All tasks of deliveries (id, device)."""
-    bulk.delete(conn, "later", ("id", "device"), deliveries)
+    bulk.delete(conn, "later", ("id", "device"), sorted(deliveries))

@@ -6,6 +6,7 @@ first, classified by the table, and written with what hangs on it (inbox, later 
 """
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 from sqlalchemy import Connection
 
@@ -13,12 +14,13 @@ from push_core.clock import WallMs
 from push_core.lifecycle import ENDS, OPEN, RANK, Reason, State, may_move
 from push_core.messages.port import Applied, Change, Ended, Outcome
 from push_core.sql import bulk, inbox, later
-from push_core.sql.forms import InPlace, Lock
+from push_core.sql.forms import InPlace, Lock, Row
 from push_core.sql.instead import Instead
 from push_core.sql.states import AT, CODE, ORIGINS, STATE
 
 _KEY = ("id", "device", "app")
 _NAMES = ("entered", "reason", "channel", "written")
+_PLACE = itemgetter(0, 1)  # of a row: the primary key
 _LATE_KEY = ("id", "device")
 _IN_PLACE = InPlace(
     unique=("id", "device"),
@@ -192,19 +194,23 @@ def _carry(conn: Connection, changes: Sequence[Change], now: WallMs) -> list[End
 
 def _move(conn: Connection, changes: Sequence[Change]) -> int:
     """The guarded UPDATE, one for each state that is entered; how many rows moved."""
-    by_state: dict[State, list[tuple[object, ...]]] = {}
+    by_state: dict[State, list[Row]] = {}
     for change in changes:
         row = (change.id, change.device, change.app, change.at, change.reason or "", change.channel, change.written_at)
         by_state.setdefault(change.to, []).append(row)
     return sum(
-        bulk.update(conn, "deliveries", _KEY, _NAMES, _SETS[to], _GUARD[to], rows, in_place=_IN_PLACE)
+        # In order of their keys, as everybody locks them.
+        bulk.update(
+            conn, "deliveries", _KEY, _NAMES, _SETS[to], _GUARD[to], sorted(rows, key=_PLACE), in_place=_IN_PLACE
+        )
         for to, rows in by_state.items()
     )
 
 
 def _codes(conn: Connection, keys: Sequence[tuple[int, str, str]]) -> dict[tuple[int, str, str], int]:
     """The states of deliveries (id, device, app), as stored and, until the transaction ends, as they stay."""
-    # In one order for everybody: of two that lock the same rows, none waits for the other while that one waits for it.
+    # In one order for everybody, deliveries before what hangs on them: then of two that lock the same rows one waits for the other, and
+    # not each for the other one.
     rows = bulk.select(conn, "id, device, app, state", "deliveries", _KEY, sorted(keys), lock=Lock.UPDATE)
     return {(message_id, device, app): code for message_id, device, app, code in rows}
 

@@ -55,11 +55,11 @@ def expire(conn: Connection, now: WallMs, limit: int) -> list[Ended]:
         ]
         if not rows:
             break
-        inbox.remove(conn, [(row.app, row.device, row.id, row.recall) for row in rows])
         unconfirmed = [(r.id, r.device, r.app) for r in rows if not r.recall and r.state == CODE[State.VENDOR]]
         others = [(r.id, r.device, r.app) for r in rows if not r.recall and r.state != CODE[State.VENDOR]]
         ended += end_open(conn, unconfirmed, State.EXPIRED, Reason.UNCONFIRMED, now)
         ended += end_open(conn, others, State.EXPIRED, Reason.TTL, now)
+        inbox.remove(conn, [(row.app, row.device, row.id, row.recall) for row in rows])
     return ended
 
 

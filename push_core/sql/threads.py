@@ -26,7 +26,8 @@ from push_core.sql.trouble import Trouble
 R = TypeVar("R")
 SWITCH_S = 0.0005
 GROUP = 64  # calls in one transaction: bounds how long the first of them waits for the last
-RERUNS = 3  # of a transaction that the store undid, or whose connection ended before COMMIT was said
+RERUNS = 8  # of a transaction that the store undid, or whose connection ended before COMMIT was said
+PAUSE_S = 0.002  # before the first of them, at most; doubled for each further one: half a second for all
 
 
 def let_threads_in() -> None:
@@ -144,7 +145,7 @@ class Lane:
             if again and reruns < RERUNS:
                 reruns += 1
                 if verdict.trouble is Trouble.AGAIN:
-                    time.sleep(random.uniform(0.0, 0.005) * reruns)  # noqa: S311 - so that two that met don't meet again
+                    time.sleep(random.uniform(0.0, PAUSE_S * 2**reruns))  # noqa: S311 - so that two that met don't meet again
             elif len(group) == 1 or verdict.trouble is not Trouble.FAULT:
                 return outcomes + [(call, None, translated) for call in group]
             else:  # whose fault it was shows when each is alone

@@ -1,7 +1,5 @@
 """Databases of the tests' own on the MariaDB of the session (`maria_server`)."""
 
-from collections.abc import Iterator
-
 import pymysql
 import pytest
 from sqlalchemy.engine import make_url
@@ -34,24 +32,18 @@ class Tables:
         self.dsn = server.dsn_of(name) + OPTIONS
         for schema in ("messages", "devices"):
             upgrade_store(self.dsn, schema)
-        self._connection = connect(self.dsn)
-        with self._connection.cursor() as cursor:
+        with connect(self.dsn) as admin, admin.cursor() as cursor:
             cursor.execute("SHOW TABLES")
             self._names = [row[0] for row in cursor.fetchall() if not row[0].startswith("taco_")]
 
     def empty(self) -> None:
-        with self._connection.cursor() as cursor:
+        with connect(self.dsn) as admin, admin.cursor() as cursor:
             for name in self._names:
                 if name != "control_counter":
                     cursor.execute(f"DELETE FROM {name}")
             cursor.execute("UPDATE control_counter SET version = 0")
 
-    def close(self) -> None:
-        self._connection.close()
-
 
 @pytest.fixture(scope="session")
-def maria_tables(maria_server: MariaServer) -> Iterator[Tables]:
-    tables = Tables(maria_server, "contracts")
-    yield tables
-    tables.close()
+def maria_tables(maria_server: MariaServer) -> Tables:
+    return Tables(maria_server, "contracts")

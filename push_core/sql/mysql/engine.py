@@ -45,18 +45,21 @@ class _Connection(Driver):
         if self.in_transaction:
             super().rollback()
 
-    def set_up(self, options: Options) -> None:
+    def set_up(self, options: Options, timeout_s: float) -> None:
         collation = "utf8mb4_nopad_bin" if self.is_mariadb else "utf8mb4_0900_bin"
-        settings = {
+        settings: dict[str, Any] = {
             "sql_mode": f"'{_SQL_MODE}'",
             "innodb_lock_wait_timeout": options.lock_wait_s,
             "lock_wait_timeout": options.lock_wait_s,
             "time_zone": "'+00:00'",
         }
+        # The server gives up first, so that nothing of ours runs on there after we did.
+        patience = max(timeout_s - 0.5, 0.5)
         if self.is_mariadb:
-            settings["in_predicate_conversion_threshold"] = (
-                0  # it would make a join, and a table scan, of a long list of keys
-            )
+            settings["max_statement_time"] = patience
+            settings["in_predicate_conversion_threshold"] = 0  # it would make a join, and a table scan, of many keys
+        else:
+            settings["max_execution_time"] = int(patience * 1_000)
         with self.cursor() as cursor:
             cursor.execute(f"SET NAMES utf8mb4 COLLATE {collation}")
             cursor.execute("SET SESSION " + ", ".join(f"{name} = {value}" for name, value in settings.items()))
@@ -72,7 +75,7 @@ class _Connection(Driver):
 def make_engine(options: Options, *, timeout_s: float | None = None) -> Engine:
     """An engine without a pool: each thread of the adapter keeps a connection of its own. `timeout_s` for work that may take longer than
     the DSN's timeout. Raises ConfigError when the file of certificates can't be used."""
-    url = options.url
+    url, timeout = options.url, timeout_s or options.timeout_s
     arguments: dict[str, Any] = {
         "host": url.host,
         "port": url.port or 3306,
@@ -82,8 +85,8 @@ def make_engine(options: Options, *, timeout_s: float | None = None) -> Engine:
         "unix_socket": options.socket,
         "charset": "utf8mb4",
         "connect_timeout": options.connect_timeout_s,
-        "read_timeout": timeout_s or options.timeout_s,
-        "write_timeout": timeout_s or options.timeout_s,
+        "read_timeout": timeout,
+        "write_timeout": timeout,
         "client_flag": CLIENT.FOUND_ROWS,  # an UPDATE counts the rows it found, also those that were so already
         "autocommit": False,
         **_tls(options),
@@ -92,7 +95,7 @@ def make_engine(options: Options, *, timeout_s: float | None = None) -> Engine:
     def connect() -> _Connection:
         connection = _Connection(**arguments)
         try:
-            connection.set_up(options)
+            connection.set_up(options, timeout)
         except BaseException:
             connection.close()
             raise
