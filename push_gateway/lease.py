@@ -5,19 +5,21 @@ stored for meanwhile. An emptied presence says nothing of it, so at each renewal
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Awaitable
 from typing import TypeVar
 
 import structlog
 
+from push_core.backoff import Backoff
 from push_core.errors import DeadlineExceeded, Unavailable
 from push_core.messages.port import Messages
+from push_core.metrics.catalogue import Metric
 from push_core.models import DeviceKey
 from push_core.presence.port import Located, Node, Presence
 from push_core.tasks import Crew
 from push_gateway.connection import Connection
 from push_gateway.context import Context
+from push_gateway.register_again import RegisterAgain
 from sdk_proto.wire.close import CloseCode
 
 log = structlog.get_logger(__name__)
@@ -32,7 +34,8 @@ class Lease:
         self._settings = context.settings
         self._crew = crew
         self._node: Node | None = None
-        self._registering = False
+        self._register = RegisterAgain(presence, messages, context)
+        self._backoff = Backoff(context.settings.retry_min_s, context.settings.lease_renew_s)
         self._compared: list[DeviceKey] = []  # what is left of the present round
 
     async def take(self, node: Node) -> None:
@@ -40,6 +43,7 @@ class Lease:
         self._node = node
         await self._renew(node)
         self._crew.keep("lease", self._renew_later)
+        self._register.start(self._crew)
 
     async def give_up(self) -> None:
         """All routes are void from now on. Raises Unavailable."""
@@ -49,24 +53,38 @@ class Lease:
             await self._in_time(self._presence.release_node(node.incarnation))
 
     async def _renew_later(self) -> None:
-        await asyncio.sleep(self._settings.lease_renew_s)
+        away = not self._context.leased  # then sooner: the sessions' routes may wait for it
+        await asyncio.sleep(self._backoff.next_s() if away else self._settings.lease_renew_s)
         if self._node is None:
             return
         try:
-            if not await self._renew(self._node):
-                log.warning("the lease had run out; registering all sessions again")
-                self._register_all()
-            elif not await self._compare():
-                log.warning("presence has lost routes; registering all sessions again")
-                self._register_all()
+            unbroken = await self._renew(self._node)
         except Unavailable as error:
             self._context.leased = False
             log.warning("presence can't be reached; sessions live on", error=error.message)
+            return
+        if not unbroken:
+            log.warning("the lease had run out; registering all sessions again")
+            self._register_again("lease")
+            return
+        try:
+            complete = await self._compare()
+        except Unavailable as error:
+            log.warning("routes could not be compared with presence", error=error.message)
+            return
+        if not complete:
+            log.warning("presence has lost routes; registering all sessions again")
+            self._register_again("routes")
 
     async def _renew(self, node: Node) -> bool:
         unbroken = await self._in_time(self._presence.lease_node(node, self._settings.lease_ttl_s))
         self._context.leased = True
+        self._backoff.reset()
         return unbroken
+
+    def _register_again(self, why: str) -> None:
+        self._context.counters.add(Metric.GW_REGISTERED_AGAIN, why)
+        self._register.all()
 
     # ── comparing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -78,7 +96,7 @@ class Lease:
         rounds = self._settings.compare_period_s / self._settings.lease_renew_s
         count = max(self._settings.compare_least, int(len(signed) / rounds) + 1)
         keys, self._compared = self._compared[:count], self._compared[count:]
-        asked = [signed[key] for key in keys if key in signed]
+        asked = [signed[key] for key in keys if key in signed and signed[key] not in self._register]
         if not asked:
             return True
         located = await self._in_time(self._presence.locate([connection.key for connection in asked]))
@@ -97,53 +115,6 @@ class Lease:
             return False
         route = found.route
         return route.incarnation == self._context.incarnation and route.epoch <= connection.epoch
-
-    # ── registering again ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _register_all(self) -> None:
-        if not self._registering:
-            self._registering = True
-            registry = self._context.registry
-            joining = [connection for several in registry.joining.values() for connection in several]
-            self._crew.start("register", self._register(list(registry.signed.values()), joining))
-
-    async def _register(self, signed: Sequence[Connection], joining: Sequence[Connection]) -> None:
-        """Those who say hello from now on are registered by that; presence may have heard of `joining` while the lease was lost."""
-        try:
-            await self._register_each(signed)
-            while any(connection.is_joining for connection in joining):  # noqa: ASYNC110 - each step of it has a deadline
-                await asyncio.sleep(self._settings.wheel_resolution_s)
-            await self._register_each(joining)
-        finally:
-            self._registering = False
-
-    async def _register_each(self, connections: Sequence[Connection]) -> None:
-        """At a bounded rate. A failed batch is tried again until the node stops."""
-        batch_size = self._settings.register_batch
-        pause_s = batch_size / self._settings.register_per_s
-        left = iter(connections)
-        while batch := list(islice(left, batch_size)):
-            while not await self._register_batch(batch):  # noqa: ASYNC110 - a pause between tries, not a wait
-                await asyncio.sleep(self._settings.retry_max_s)
-            await asyncio.sleep(pause_s)
-
-    async def _register_batch(self, batch: Iterable[Connection]) -> bool:
-        here = [connection for connection in batch if connection.is_open]
-        if not here:
-            return True
-        try:
-            kept = await self._in_time(self._presence.register_again([connection.route for connection in here]))
-            for connection, ours in zip(here, kept, strict=True):
-                if not ours:
-                    connection.close(CloseCode.SUPERSEDED, "another connection of this device lives", sign_out=False)
-            waiting = await self._in_time(self._messages.waiting([connection.key for connection in here]))
-        except Unavailable as error:
-            log.warning("sessions were not registered again; trying again", error=error.message)
-            return False
-        for connection, count in zip(here, waiting, strict=True):
-            if count and connection.is_open:
-                self._context.drains.poke(connection)
-        return True
 
     async def _in_time(self, call: Awaitable[T]) -> T:
         try:

@@ -4,6 +4,8 @@ import asyncio
 from typing import Any
 
 from push_core.errors import Unavailable
+from push_core.metrics.catalogue import Metric
+from push_core.metrics.memory import MemoryMetrics
 from push_core.presence.memory import MemoryPresence
 from push_core.presence.port import Node as NodeRecord
 from push_core.presence.port import Route
@@ -18,14 +20,30 @@ async def until_located(node: Node, device: str = "d-1", incarnation: str | None
         await asyncio.sleep(0.001)
 
 
+def run_out(node: Node) -> None:
+    """As if it had not been renewed in time."""
+    presence = node.ports.presence
+    assert isinstance(presence, MemoryPresence)
+    presence._leases[node.gateway.incarnation].until = 0.0
+
+
+async def until_told(site: Site, why: str) -> None:
+    """The gateway's counts come once a second."""
+    metrics = site.ports.metrics
+    assert isinstance(metrics, MemoryMetrics)
+    while not metrics.counted(Metric.GW_REGISTERED_AGAIN, why=why):
+        await asyncio.sleep(0.01)
+
+
 async def test_a_lease_that_ran_out_brings_the_routes_back(site: Site) -> None:
     node = await site.node(**OFTEN)
     clients = [await node.device(f"d-{number}") for number in range(5)]
-    await site.ports.presence.release_node(node.gateway.incarnation)
+    run_out(node)
     for number in range(5):
         await until_located(node, f"d-{number}")
     for client in clients:
         await client.pong()
+    await until_told(site, "lease")
 
 
 async def test_an_emptied_presence_is_noticed_and_filled_again(site: Site) -> None:
@@ -38,6 +56,7 @@ async def test_an_emptied_presence_is_noticed_and_filled_again(site: Site) -> No
         await until_located(node, f"d-{number}")
     for client in clients:
         await client.pong()
+    await until_told(site, "routes")
 
 
 async def test_what_was_stored_while_a_device_could_not_be_found_is_sent(site: Site) -> None:
