@@ -67,7 +67,7 @@ class ClusterProcess:
         return self.process.pid
 
     def state(self) -> dict[str, Any]:
-        """cluster.json: {"processes": [{"name", "role", "pid", "ports", "url", "state"}…], "servers": [{"name", "pid", "dsn"}…]}."""
+        """cluster.json: {"processes": [{"name", "role", "pid", "ports", "url", "state"}…], "servers": [{"name", "pid", "dsn", "state"}…]}."""
         state: dict[str, Any] = json.loads((self.data / "cluster.json").read_text())
         return state
 
@@ -120,7 +120,7 @@ class ClusterProcess:
                     entry = self.running(name)
                 except NotRunning:
                     entry = {"pid": after}
-                if entry["pid"] != after and entry.get("state", "ready") == "ready":
+                if entry["pid"] != after and entry["state"] == "ready":
                     return time.monotonic() - began
                 await asyncio.sleep(LOOK_EVERY_S)
 

@@ -19,7 +19,7 @@ from ops.cluster import plan, settings_file
 from ops.cluster.keeper import ServerKeeper
 from ops.cluster.plan import API, DISPATCHER, GATEWAY, Options, Planned
 from ops.cluster.servers import MariaServer, RabbitServer, RedisServer, ServerFailed
-from ops.cluster.supervisor import Child, ChildFailed, Supervisor
+from ops.cluster.supervisor import Child, ChildFailed, State, Supervisor
 from ops.data_folder import DataFolder
 from ops.demo_file import DemoFile, write_private
 from ops.local import Addresses
@@ -141,7 +141,12 @@ class Cluster:
                 }
             )
         servers = [
-            {"name": server.name, "pid": server.pid, "dsn": server.dsn}
+            {
+                "name": server.name,
+                "pid": server.pid,
+                "dsn": server.dsn,
+                "state": (State.READY if server.ready else State.STARTING).value,
+            }
             for server in self._keeper.servers
             if server.running
         ]

@@ -49,6 +49,7 @@ class Server(ABC):
             raise ConfigError(f"{folder}: cannot be used as a server's folder ({error.strerror})") from None
         self._ports, self._password = self._state()
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_answered = False  # in its present life
         self._turn = threading.RLock()
         self._ending = threading.Event()  # a start that is under way gives up
 
@@ -90,6 +91,11 @@ class Server(ABC):
         """Whether the process lives; a paused one does."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def ready(self) -> bool:
+        """Whether it runs and has answered since it was started."""
+        return self.running and self._has_answered
+
     def start(self, within_s: float = 60.0) -> Self:
         """Start it and wait until it answers. Nothing happens if it runs. Raises ServerFailed, also when another thread stops it
         meanwhile; it does not run then."""
@@ -98,6 +104,7 @@ class Server(ABC):
             if self.running:
                 return self
             deadline = time.monotonic() + within_s
+            self._has_answered = False
             process = self._process = self._launch()
             try:
                 while not self._asked():
@@ -113,6 +120,7 @@ class Server(ABC):
             except BaseException:
                 self.kill()
                 raise
+            self._has_answered = True
             return self
 
     def stop(self, within_s: float = 20.0) -> None:
