@@ -1,8 +1,8 @@
 """The calling side towards gateways: offers of concurrent batches share calls to a node, and a node that does not answer is noticed and
 left alone, so that it holds up nobody else's batches.
 
-Answers are bytes, one `Taking` for each device of each offer. Besides what a gateway says there are two conclusions: UNKNOWN (the
-call ended without an answer) and NOT_REACHED (it certainly did nothing).
+Answers are bytes, one `Taking` for each device of each offer: what a gateway says, or UNKNOWN (the call ended without an answer), or
+NOT_REACHED (it certainly did nothing).
 """
 
 import asyncio
@@ -21,8 +21,6 @@ from push_core.presence.port import Node
 from push_core.rpc.port import Deliver, Offer, Peers, Taking
 
 log = structlog.get_logger(__name__)
-NOT_REACHED = 255
-"""In the place of a Taking: nothing was done. Never sent."""
 LISTS_PER_CALL = 16
 
 Given = tuple[Sequence[Offer], str]
@@ -40,6 +38,7 @@ class NodeClient:
         self._began: dict[int, float] = {}  # calls under way, oldest first
         self._calls = 0
         self._suspect = False
+        self._unreached_since: float | None = None
         self._batcher: Batcher[Given, bytes] = Batcher(
             self._work,
             largest=LISTS_PER_CALL,
@@ -57,15 +56,21 @@ class NodeClient:
         oldest = next(iter(self._began.values()))
         return self._suspect or self._clock.monotonic() - oldest >= self._settings.slow_node_s
 
+    @property
+    def unreached_s(self) -> float:
+        """For how long every call has found nobody at the address; 0 if the last one found somebody, however it ended."""
+        since = self._unreached_since
+        return 0.0 if since is None else self._clock.monotonic() - since
+
     async def deliver(self, offers: Sequence[Offer], traceparent: str) -> bytes:
         """Never raises for what becomes of the call."""
         devices = sum(len(offer.devices) for offer in offers)
         if self.holding_up:
-            return bytes((NOT_REACHED,)) * devices
+            return bytes((Taking.NOT_REACHED,)) * devices
         try:
             return await self._batcher.submit((offers, traceparent))
         except Unavailable:  # its line is full
-            return bytes((NOT_REACHED,)) * devices
+            return bytes((Taking.NOT_REACHED,)) * devices
 
     async def close(self) -> None:
         await self._batcher.close()
@@ -101,16 +106,22 @@ class NodeClient:
             )
         except DeadlineExceeded as error:
             self._suspect = True
+            self._unreached_since = None
             log.warning("node did not answer", node=self.node.name, error=str(error))
             return bytes((Taking.UNKNOWN,)) * devices
         except Unavailable as error:
             self._suspect = not isinstance(error, Overloaded)
+            if not self._suspect:
+                self._unreached_since = None
+            elif self._unreached_since is None:
+                self._unreached_since = began
             log.warning("node not reached", node=self.node.name, error=str(error))
-            return bytes((NOT_REACHED,)) * devices
+            return bytes((Taking.NOT_REACHED,)) * devices
         finally:
             del self._began[call]
             self._metrics.timing(Metric.DI_NODE_CALL_SECONDS, self._clock.monotonic() - began)
         self._suspect = False
+        self._unreached_since = None
         if len(delivered.takings) != devices:
             log.error("answer of wrong length", node=self.node.name, expected=devices, got=len(delivered.takings))
             return bytes((Taking.UNKNOWN,)) * devices
@@ -130,6 +141,14 @@ class NodeClients:
         if client is None:
             client = self._clients[node.incarnation] = self._make(node)
         return client
+
+    def holding_up(self, incarnation: str) -> bool:
+        client = self._clients.get(incarnation)
+        return client is not None and client.holding_up
+
+    def unreached_s(self, incarnation: str) -> float:
+        client = self._clients.get(incarnation)
+        return 0.0 if client is None else client.unreached_s
 
     async def forget_all_but(self, alive: Sequence[Node]) -> None:
         """Close the clients of nodes that are gone, and the connections to addresses that nobody has any more."""

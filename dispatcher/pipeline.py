@@ -15,7 +15,7 @@ import structlog
 from dispatcher.actions import Actions
 from dispatcher.delivery import Delivery, event
 from dispatcher.expansion import expand
-from dispatcher.node_client import NOT_REACHED, NodeClients
+from dispatcher.node_client import NodeClients
 from dispatcher.pokes import Poker
 from dispatcher.routing import NodeShare, offer_of, share_out
 from dispatcher.screening import screen, split_expired, split_repeats
@@ -156,28 +156,33 @@ class Pipeline:
             self._trace(share.deliveries, "offered", node=share.node.name)
             return []
         accepted: list[Delivery] = []
+        unknown: list[int] = []
         not_reached: list[Delivery] = []
         answers: list[Answer] = []
         absent = []
         for delivery, route, taking in zip(share.deliveries, share.routes, takings, strict=True):
             if taking == Taking.ACCEPTED:
                 accepted.append(delivery)
-            elif taking == NOT_REACHED:
+            elif taking == Taking.NOT_REACHED:
                 not_reached.append(delivery)
             elif taking == Taking.ABSENT:
                 absent.append(route)
                 answers.append((delivery, None))
             else:
+                if taking == Taking.UNKNOWN:
+                    unknown.append(delivery.envelope.id)
                 answers.append((delivery, Taking(taking)))
         self._count(takings)
         if accepted:
             self.sent.remember(share.node.incarnation, dict.fromkeys(delivery.envelope.id for delivery in accepted))
             self._trace(accepted, "offered", node=share.node.name)
+        if unknown:  # if the node is gone, nobody waits for their ack deadline
+            self.sent.remember(share.node.incarnation, dict.fromkeys(unknown))
         if absent:
             await self.presence.sign_out(absent)  # exactly these: a newer connection's route stays
         if not_reached:
             if tried:
-                answers.extend((delivery, Taking.UNKNOWN) for delivery in not_reached)
+                answers.extend((delivery, Taking.NOT_REACHED) for delivery in not_reached)
             else:
                 answers.extend(await self._offer_again(not_reached))
         return answers
@@ -198,7 +203,7 @@ class Pipeline:
         asked = [
             delivery.key
             for delivery, taking in answers
-            if (taking is None or taking is Taking.FULL)
+            if taking in (None, Taking.FULL, Taking.NOT_REACHED)
             and delivery.envelope.channels is Channels.AUTO
             and not delivery.envelope.live_only
         ]
@@ -255,8 +260,7 @@ class Pipeline:
 
     def _count(self, takings: bytes) -> None:
         for taking, n in Counter(takings).items():
-            outcome = "not_reached" if taking == NOT_REACHED else Taking(taking).name.lower()
-            self.metrics.count(Metric.DI_OUTCOMES, n, outcome=outcome)
+            self.metrics.count(Metric.DI_OUTCOMES, n, outcome=Taking(taking).name.lower())
 
     def _trace(self, deliveries: Sequence[Delivery], step: str, *, node: str = "") -> None:
         now = self.clock.wall_ms()

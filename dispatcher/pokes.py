@@ -1,7 +1,7 @@
 """The race "stored, but just reconnected": store first, then look the routes up again, then tell the gateways named there."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
@@ -14,10 +14,15 @@ log = structlog.get_logger(__name__)
 
 
 class Poker:
-    def __init__(self, presence: Presence, peers: Peers, timeout_s: float) -> None:
+    """`holding_up` says of a life of a node whether it is better not to wait for it."""
+
+    def __init__(
+        self, presence: Presence, peers: Peers, timeout_s: float, holding_up: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._presence = presence
         self._peers = peers
         self._timeout_s = timeout_s
+        self._holding_up = holding_up
 
     async def poke(self, stored: Iterable[DeviceKey]) -> set[DeviceKey]:
         """Tell the gateways of devices that are connected now; those whose gateway could not be told. Raises Unavailable when presence
@@ -26,13 +31,18 @@ class Poker:
         if not keys:
             return set()
         by_address: dict[str, list[Poke]] = {}
-        for found in await self._presence.locate(keys):
-            if found is not None:
-                by_address.setdefault(found.node.address, []).append(Poke(found.route.app, found.route.device))
+        not_told: set[DeviceKey] = set()
+        for key, found in zip(keys, await self._presence.locate(keys), strict=True):
+            if found is None:
+                continue
+            if self._holding_up(found.node.incarnation):
+                not_told.add(key)
+            else:
+                by_address.setdefault(found.node.address, []).append(Poke(*key))
         if not by_address:
-            return set()
+            return not_told
         told = await asyncio.gather(*(self._tell(address, pokes) for address, pokes in by_address.items()))
-        return {
+        return not_told | {
             (poke.app, poke.device)
             for reached, pokes in zip(told, by_address.values(), strict=True)
             if not reached

@@ -42,7 +42,8 @@ def decide(taking: Taking | None, channels: Channels, *, live_only: bool, expire
         return Then.EXPIRE
     if channels is not Channels.AUTO or not vendor:
         return Then.STORE
-    return Then.STORE_AND_FALL_BACK if taking is Taking.FULL else Then.VENDOR
+    # A device whose node can't be reached is about to come back elsewhere, and finds its inbox there.
+    return Then.STORE_AND_FALL_BACK if taking in (Taking.FULL, Taking.NOT_REACHED) else Then.VENDOR
 
 
 @dataclass(slots=True)

@@ -33,13 +33,14 @@ class Offer(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
 
 class Taking(enum.IntEnum):
-    """What became of one offer to one device. `UNKNOWN` is never sent: it is what a caller concludes from silence."""
+    """What became of one offer to one device. The last two are never sent: they are what a caller concludes."""
 
     ACCEPTED = 0  # written to the connection, or un-acked there already
     FULL = 1  # the window is used up
     ABSENT = 2  # no session here: correct the route
     EXPIRED = 3  # past `expires` or past the call's deadline when it was looked at: not written
-    UNKNOWN = 4
+    UNKNOWN = 4  # silence
+    NOT_REACHED = 255  # the node certainly did nothing
 
 
 class Deliver(msgspec.Struct, array_like=True, frozen=True):

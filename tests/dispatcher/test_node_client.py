@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.node_client import NOT_REACHED, NodeClients
+from dispatcher.node_client import NodeClients
 from dispatcher.settings import DispatcherSettings
 from push_core.errors import Overloaded
 from push_core.metrics.memory import MemoryMetrics
@@ -16,7 +16,7 @@ from tests.dispatcher.fake_node import FakeNode
 from tests.support.hand_clock import HandClock
 
 ACCEPTED, UNKNOWN = bytes((Taking.ACCEPTED,)), bytes((Taking.UNKNOWN,))
-PUT_OFF = bytes((NOT_REACHED,))
+PUT_OFF = bytes((Taking.NOT_REACHED,))
 
 
 class Line:

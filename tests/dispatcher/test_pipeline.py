@@ -9,7 +9,7 @@ from dispatcher.settings import DispatcherSettings
 from push_core.envelope import vendor_queue_name
 from push_core.errors import Unavailable
 from push_core.lifecycle import State
-from push_core.rpc.port import ReceiptKind, Taking
+from push_core.rpc.port import Poke, ReceiptKind, Taking
 from tests.dispatcher.world import APP, World
 
 
@@ -244,16 +244,28 @@ async def test_a_node_that_can_not_be_reached_is_looked_up_again_and_the_push_tr
     assert [row[0] for row in new.written] == [envelope.id]
 
 
-async def test_a_node_that_stays_unreachable_leaves_a_row_with_a_time(world: World) -> None:
+async def test_what_is_for_a_node_that_can_not_be_reached_waits_in_the_inbox(world: World) -> None:
+    """The device is about to come back elsewhere, and finds it there at once."""
     node = await world.node()
     await node.connect("d-1")
     assert node.listener is not None
     await node.listener.stop(0)
     envelope = await world.push("d-1")
-    assert await world.state(envelope, "d-1") is State.ACCEPTED
-    await world.ports.presence.release_node(node.incarnation)
-    await world.later(10.0)
     assert await world.reason(envelope, "d-1") == "offline"
+    assert [(row.id, row.again) for row in await world.inbox("d-1")] == [(envelope.id, False)]
+
+
+async def test_a_node_that_could_not_be_reached_is_told_later_what_waits_for_its_devices(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    listener = node.listener
+    assert listener is not None
+    await listener.stop(0)
+    await world.push("d-1")
+    await listener.start()
+    assert node.pokes == []
+    await world.later(10.0)
+    assert node.pokes == [Poke(APP, "d-1")]
 
 
 async def test_a_slow_node_holds_up_nobody_else() -> None:
@@ -270,9 +282,11 @@ async def test_a_slow_node_holds_up_nobody_else() -> None:
     slow.gate.set()
     assert await world.crew.finish(5.0)
     assert {row[0] for row in slow.written} == {first.id}
+    assert [row.id for row in await world.inbox("d-1")] == [second.id]
+    assert slow.pokes == []
     world.time.advance(20.0)
     await world.later()
-    assert {row[0] for row in slow.written} == {first.id, second.id}
+    assert slow.pokes == [Poke(APP, "d-1")]
     await world.close()
 
 

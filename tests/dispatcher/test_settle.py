@@ -34,6 +34,11 @@ NOW = 1_790_000_000_000
         (Taking.UNKNOWN, AUTO, False, False, True, Then.PUT_OFF),
         (Taking.UNKNOWN, AUTO, False, True, True, Then.PUT_OFF),
         (Taking.UNKNOWN, LONG, True, False, False, Then.PUT_OFF_LIVE),
+        (Taking.NOT_REACHED, AUTO, False, False, True, Then.STORE_AND_FALL_BACK),
+        (Taking.NOT_REACHED, AUTO, False, False, False, Then.STORE),
+        (Taking.NOT_REACHED, LONG, False, False, True, Then.STORE),
+        (Taking.NOT_REACHED, AUTO, False, True, True, Then.EXPIRE),
+        (Taking.NOT_REACHED, AUTO, True, False, True, Then.NOT_CONNECTED),
     ],
 )
 def test_every_answer_has_one_consequence(
