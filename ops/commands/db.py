@@ -2,6 +2,7 @@
 stores do it by themselves."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,8 +43,10 @@ def upgrade(
     """Bring the tables to this version. Programs of the release before go on beside it; two upgrades at a time take turns.
 
     Only the stores named by options; with none, those of the settings."""
+    from ops import logs
     from push_core.sql.upgrade import upgrade_store
 
+    logs.configure(as_json=not sys.stderr.isatty())
     _print(_each(upgrade_store, _stores(messages, devices, config, data)), as_json)
 
 
@@ -99,7 +102,6 @@ def _print(found: "list[Status]", as_json: bool) -> None:
         print_json({"stores": [one._asdict() for one in found]})
         return
     rows: list[list[Any]] = [
-        [one.store, one.schema, one.at or "-", one.works_with or "-", one.problem or "fits"]
-        for one in found
+        [one.store, one.schema, one.at or "-", one.works_with or "-", one.problem or "fits"] for one in found
     ]
     print_table(("store", "tables", "step", "works with", "this release"), rows)

@@ -7,6 +7,7 @@ from typing import Self
 from push_core.clock import WallMs
 from push_core.envelope import Envelope
 from push_core.errors import Unavailable
+from push_core.fuse import MakeFuse
 from push_core.ids import time_of
 from push_core.lifecycle import Reason
 from push_core.messages.port import (
@@ -27,6 +28,7 @@ from push_core.messages.port import (
 from push_core.models import DeviceKey
 from push_core.sql import acceptance, expansion, inbox, later, leases, moves, relay, views
 from push_core.sql.database import Database
+from push_core.sql.mysql.partitions import Partitions
 from push_core.sql.recall import recall
 
 
@@ -35,11 +37,12 @@ class SqlMessages(Messages):
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._partitions = Partitions(database.options.partition_days) if database.options else None
 
     @classmethod
-    async def open(cls, dsn: str, *, readers: int = 2) -> Self:
+    async def open(cls, dsn: str, *, readers: int = 2, fuse: MakeFuse | None = None) -> Self:
         """Raises ConfigError for a bad DSN and for tables of another release, Unavailable when the store can't be used now."""
-        return cls(await Database.open(dsn, "messages", readers=readers, writers=2))
+        return cls(await Database.open(dsn, "messages", readers=readers, writers=2, fuse=fuse))
 
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,23 +128,26 @@ class SqlMessages(Messages):
         await self._db.write(lambda conn: relay.move_cursor(conn, name, to))
 
     async def prune(self, before_id: int, *, limit: int = 1_000) -> int:
-        return await self._db.write(lambda conn: relay.prune(conn, before_id, limit))
+        ranges = [(0, before_id - 1)]
+        if (partitions := self._partitions) is not None:
+            ranges = await self._db.aside(lambda conn: partitions.tend(conn, before_id))
+        return await self._db.write(lambda conn: relay.prune(conn, before_id, limit, ranges))
 
     # ── issuer leases ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def lease_issuer(self, holder: str, *, now: WallMs, ttl_ms: int) -> IssuerLease:
-        return await self._db.write(lambda conn: leases.lease(conn, holder, now, ttl_ms))
+        return await self._db.write(lambda conn: leases.lease(conn, holder, now, ttl_ms), critical=True)
 
     async def renew_issuer(
         self, lease: IssuerLease, *, high_water_ms: WallMs, now: WallMs, ttl_ms: int
     ) -> IssuerLease | None:
-        return await self._db.write(lambda conn: leases.renew(conn, lease, high_water_ms, now, ttl_ms))
+        return await self._db.write(lambda conn: leases.renew(conn, lease, high_water_ms, now, ttl_ms), critical=True)
 
     async def release_issuer(self, lease: IssuerLease, *, high_water_ms: WallMs) -> None:
-        await self._db.write(lambda conn: leases.release(conn, lease, high_water_ms))
+        await self._db.write(lambda conn: leases.release(conn, lease, high_water_ms), critical=True)
 
     async def ping(self) -> None:
-        await self._db.read(lambda conn: relay.cursor(conn, "ping"))
+        await self._db.read(lambda conn: relay.cursor(conn, "ping"), critical=True)
 
     async def close(self) -> None:
         await self._db.close()

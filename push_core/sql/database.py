@@ -22,6 +22,7 @@ from push_core.sql.window import check_server, needs_upgrade
 
 R = TypeVar("R")
 DEADLINE_S = 5.0
+ASIDE_S = 60.0
 BOUND = 4_096  # calls waiting for a thread; each is a whole batch
 
 
@@ -30,6 +31,8 @@ class Database:
 
     def __init__(self, engine: Engine, place: Place, *, deadline_s: float, fuse: Fuse | None = None) -> None:
         self.where = place.name
+        self.options = place.options  # of a server
+        self._place = place
         self._fuse = fuse
         self._engine = engine
         self._deadline_s = deadline_s
@@ -40,6 +43,8 @@ class Database:
         self._writers = [
             Lane(f"taco-sql-writer-{n}", engine, self.where, self._writes, reading=False) for n in range(place.writers)
         ]
+        self._asides: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
+        self._aside: Lane | None = None
         self._readers = [
             Lane(f"taco-sql-reader-{n}", engine, self.where, self._reads, reading=True) for n in range(place.readers)
         ]
@@ -105,6 +110,13 @@ class Database:
         agree begins with `bulk.snapshot`."""
         return await self._ask(self._reads, work, None, deadline_s, critical)
 
+    async def aside(self, work: Callable[[Connection], R]) -> R:
+        """Run `work`, which may take a minute and commits by itself, on a connection of its own that is made when first needed."""
+        if self._aside is None:
+            engine = self._place.make_patient_engine(ASIDE_S)
+            self._aside = Lane("taco-sql-aside", engine, self.where, self._asides, reading=False)
+        return await self._made(self._asides, Call(work, asyncio.get_running_loop()), ASIDE_S)
+
     async def close(self) -> None:
         """Finish what was asked, end the threads."""
         if self._closed:
@@ -114,6 +126,7 @@ class Database:
             self._reads.put(None)
         for _ in self._writers:
             self._writes.put(None)
+        self._asides.put(None)
         await asyncio.to_thread(self._join)
 
     async def _ask(
@@ -148,6 +161,6 @@ class Database:
             timer.cancel()
 
     def _join(self) -> None:
-        for lane in (*self._readers, *self._writers):
+        for lane in (*self._readers, *self._writers, *([self._aside] if self._aside else [])):
             lane.join()
         self._engine.dispose()

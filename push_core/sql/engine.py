@@ -25,6 +25,7 @@ class Place(NamedTuple):
     readers: int  # 0: one connection does all
     options: Options | None  # of a server
     make_engine: Callable[[], Engine]
+    make_patient_engine: Callable[[float], Engine]  # for statements that may take so many seconds
 
 
 def place_of(dsn: str, *, readers: int = 2, writers: int = 1) -> Place:
@@ -39,10 +40,25 @@ def place_of(dsn: str, *, readers: int = 2, writers: int = 1) -> Place:
     if backend == "sqlite":
         sqlite.check(url)
         memory = sqlite.in_memory(url)
-        return Place(sqlite.shown(url), True, 1, 0 if memory else readers, None, lambda: sqlite.make_engine(url))
+        readers = 0 if memory else readers
+        return Place(
+            sqlite.shown(url),
+            True,
+            1,
+            readers,
+            None,
+            lambda: sqlite.make_engine(url),
+            lambda _: sqlite.make_engine(url),
+        )
     if backend in ("mysql", "mariadb"):
         options = Options.of(url, writers=writers, readers=readers)
         return Place(
-            options.shown, False, options.writers, options.readers, options, lambda: mysql.make_engine(options)
+            options.shown,
+            False,
+            options.writers,
+            options.readers,
+            options,
+            lambda: mysql.make_engine(options),
+            lambda timeout_s: mysql.make_engine(options, timeout_s=timeout_s),
         )
     raise ConfigError(f"no SQL store for {backend}://; there are {', '.join(f'{name}://' for name in SCHEMES)}")

@@ -3,6 +3,7 @@
 Each runs within one transaction.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -40,7 +41,7 @@ _OPEN = (
     f" ORDER BY id, device LIMIT :limit"
 )
 _ENDED = (
-    f"SELECT m.id FROM messages m WHERE m.id < :before AND m.expansion <> {TO_EXPAND} AND NOT EXISTS"  # noqa: S608
+    f"SELECT m.id FROM messages m WHERE m.id >= :first AND m.id <= :last AND m.expansion <> {TO_EXPAND} AND NOT EXISTS"  # noqa: S608
     f" (SELECT 1 FROM deliveries d WHERE d.id = m.id AND d.state < {OPEN_BELOW}) ORDER BY m.id LIMIT :limit"
 )
 _OLD_KEYS = "SELECT app, idem_key FROM idempotency WHERE created <= :by ORDER BY created LIMIT :limit"
@@ -81,11 +82,17 @@ def move_cursor(conn: Connection, name: str, to: int) -> None:
     bulk.upsert(conn, "cursors", ("name", "place"), [(name, to)], key=("name",), keep={"place": "greatest"})
 
 
-def prune(conn: Connection, before_id: int, limit: int) -> int:
-    ids = fetch(conn, _ENDED, ("id",), {"before": before_id, "limit": limit})
-    for table in ("messages", "deliveries", "later"):
-        bulk.delete(conn, table, ("id",), ids)
+def prune(conn: Connection, before_id: int, limit: int, ranges: Sequence[tuple[int, int]]) -> int:
+    """Remove ended messages of the ranges of ids, and keys of more than a day before `before_id`; how many messages."""
+    count = 0
+    for first, last in ranges:
+        ids = fetch(conn, _ENDED, ("id",), {"first": first, "last": last, "limit": limit - count})
+        for table in ("messages", "deliveries", "later"):
+            bulk.delete(conn, table, ("id",), ids)
+        count += len(ids)
+        if count >= limit:
+            break
     # Older than a day whatever the hour is now: `before_id` was made before it.
     by = {"by": time_of(before_id) - IDEMPOTENCY_MS, "limit": limit}
     bulk.delete_found(conn, "idempotency", ("app", "idem_key"), _OLD_KEYS, by)
-    return len(ids)
+    return count

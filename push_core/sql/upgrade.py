@@ -14,8 +14,8 @@ from push_core.errors import ConfigError, Unavailable
 from push_core.sql.engine import Place, place_of
 from push_core.sql.errors import Denied, judge, translate
 from push_core.sql.migrate import steps_known, upgrade, version_of
-from push_core.sql.mysql import engine as mysql
 from push_core.sql.mysql.locks import lock_name
+from push_core.sql.mysql.partitions import make_ahead
 from push_core.sql.window import check_promises, complaint
 
 STEP_TIMEOUT_S = 3_600.0  # a step over a large table takes its time
@@ -47,9 +47,7 @@ def upgrade_store(dsn: str, schema: str) -> Status:
 
 
 def _run(place: Place, work: Callable[[Connection], Status]) -> Status:
-    engine = (
-        place.make_engine() if place.options is None else mysql.make_engine(place.options, timeout_s=STEP_TIMEOUT_S)
-    )
+    engine = place.make_patient_engine(STEP_TIMEOUT_S)
     try:
         with engine.connect() as conn, conn.begin():
             return work(conn)
@@ -86,6 +84,8 @@ def _upgrade(conn: Connection, place: Place, schema: str) -> Status:
     check_promises(conn, place)
     with _turn(conn, place, schema):
         upgrade(conn, schema)
+        if schema == "messages" and place.options is not None and place.options.partition_days:
+            make_ahead(conn, place.options.partition_days)
     return _status(conn, place, schema)
 
 

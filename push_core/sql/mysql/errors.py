@@ -9,9 +9,10 @@ _LOST = frozenset(
     {1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2014, 2045, 2055, 4031}
 )
 _CONNECTING = 2003
+LOCK_NOT_FREE = 1205
 _READ_ONLY = frozenset({1290, 1792, 1836})  # a primary that became a replica: its name may lead to the new one by now
 _SENTENCES: dict[int, tuple[Trouble, str]] = {
-    1205: (Trouble.REFUSED, "was busy: a lock was not free in time"),
+    LOCK_NOT_FREE: (Trouble.REFUSED, "was busy: a lock was not free in time"),
     1213: (Trouble.AGAIN, "undid a transaction for another one, again and again (deadlock)"),
     1020: (Trouble.AGAIN, "undid a transaction for another one, again and again"),
     1021: (Trouble.REFUSED, "can't grow: its disk is full"),
