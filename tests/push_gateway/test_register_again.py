@@ -50,7 +50,7 @@ class Watched:
         return await self._register(routes)
 
     async def _leases(self, *args: Any) -> bool:
-        unbroken = await self._lease(*args)
+        unbroken: bool = await self._lease(*args)
         self.lost += not unbroken
         return unbroken
 
@@ -143,7 +143,8 @@ async def test_who_is_still_to_be_registered_is_no_reason_to_register_all_once_m
     async def counted(*args: Any) -> bool:
         nonlocal renewals
         renewals += 1
-        return await lease(*args)
+        unbroken: bool = await lease(*args)
+        return unbroken
 
     watched._lease = counted
     while renewals < 5:
