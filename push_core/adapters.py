@@ -3,8 +3,8 @@
 A driver is loaded when its scheme is chosen and not before. Composition only: no program logic, no defaults of programs.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -13,14 +13,14 @@ from push_core.claims.port import Claims
 from push_core.clock import Clock
 from push_core.devices.port import Devices
 from push_core.dsn import Dsn
-from push_core.fuse import Fuse
+from push_core.fuse import Fuse, MakeFuse
 from push_core.limits.port import Limits
 from push_core.messages.port import Messages
 from push_core.metrics.port import Metrics
 from push_core.presence.port import Presence
 from push_core.queues.port import Queues
 from push_core.redis.place import SCHEMES as REDIS
-from push_core.rpc.port import Rpc
+from push_core.rpc.port import Peers, Rpc
 from push_core.sql.schemes import SCHEMES as SQL
 from push_core.store_settings import StoreSettings as StoreSettings  # for those that name it beside the adapters
 from push_core.store_settings import breaker_terms as breaker_terms
@@ -97,9 +97,10 @@ class _With:
     clock: Clock
     metrics: Metrics | None = None
 
-    def fuse(self, target: str, where: str) -> Fuse:
-        """For an adapter that calls a server: as the settings say. `where` names the server for people."""
-        return Fuse(target, where, breaker_terms(self.settings), self.metrics, self.clock.monotonic)
+    def fuse(self, target: str) -> MakeFuse:
+        """For an adapter that calls a server, known to metrics as `target`: as the settings say."""
+        terms = breaker_terms(self.settings)
+        return lambda where: Fuse(target, where, terms, self.metrics, self.clock.monotonic)
 
 
 @dataclass(frozen=True)  # no slots: with them Python 3.11 can't make an instance of a frozen generic class
@@ -114,22 +115,22 @@ class _Choice(Generic[P]):
         return await self.open[parsed.scheme](parsed, given)
 
 
-async def _sql_messages(dsn: Dsn, _: _With) -> Messages:
+async def _sql_messages(dsn: Dsn, given: _With) -> Messages:
     from push_core.messages.sql import SqlMessages
 
-    return await SqlMessages.open(dsn.text)
+    return await SqlMessages.open(dsn.text, fuse=given.fuse("messages"))
 
 
-async def _sql_devices(dsn: Dsn, _: _With) -> Devices:
+async def _sql_devices(dsn: Dsn, given: _With) -> Devices:
     from push_core.devices.sql import SqlDevices
 
-    return await SqlDevices.open(dsn.text)
+    return await SqlDevices.open(dsn.text, fuse=given.fuse("devices"))
 
 
-async def _sql_control(dsn: Dsn, _: _With) -> "Control":
+async def _sql_control(dsn: Dsn, given: _With) -> "Control":
     from push_core.control.sql import SqlControl
 
-    return await SqlControl.open(dsn.text)
+    return await SqlControl.open(dsn.text, fuse=given.fuse("control"))
 
 
 async def _memory_presence(dsn: Dsn, given: _With) -> Presence:
@@ -141,7 +142,7 @@ async def _memory_presence(dsn: Dsn, given: _With) -> Presence:
 async def _redis_presence(dsn: Dsn, given: _With) -> Presence:
     from push_core.presence.redis import RedisPresence
 
-    return RedisPresence.open(dsn, metrics=given.metrics, monotonic=given.clock.monotonic)
+    return RedisPresence.open(dsn, metrics=given.metrics, fuse=given.fuse("presence"), monotonic=given.clock.monotonic)
 
 
 async def _memory_claims(dsn: Dsn, given: _With) -> Claims:
@@ -153,7 +154,7 @@ async def _memory_claims(dsn: Dsn, given: _With) -> Claims:
 async def _redis_claims(dsn: Dsn, given: _With) -> Claims:
     from push_core.claims.redis import RedisClaims
 
-    return RedisClaims.open(dsn, metrics=given.metrics)
+    return RedisClaims.open(dsn, metrics=given.metrics, fuse=given.fuse("claims"))
 
 
 async def _memory_limits(dsn: Dsn, given: _With) -> Limits:
@@ -165,7 +166,7 @@ async def _memory_limits(dsn: Dsn, given: _With) -> Limits:
 async def _redis_limits(dsn: Dsn, given: _With) -> Limits:
     from push_core.limits.redis import RedisLimits
 
-    return RedisLimits.open(dsn, metrics=given.metrics)
+    return RedisLimits.open(dsn, metrics=given.metrics, fuse=given.fuse("limits"))
 
 
 async def _memory_queues(dsn: Dsn, given: _With) -> Queues:
@@ -180,7 +181,9 @@ async def _amqp_queues(dsn: Dsn, given: _With) -> Queues:
     from push_core.queues.amqp import AmqpQueues
     from push_core.queues.amqp_settings import AmqpSettings
 
-    return AmqpQueues(AmqpSettings.read(dsn), metrics=given.metrics, wall_ms=given.clock.wall_ms)
+    return AmqpQueues(
+        AmqpSettings.read(dsn), metrics=given.metrics, fuse=given.fuse("queues"), wall_ms=given.clock.wall_ms
+    )
 
 
 async def _memory_trail(dsn: Dsn, given: _With) -> Trail:
@@ -237,6 +240,7 @@ async def _grpc_rpc(dsn: Dsn, given: _With) -> Rpc:
         receipts=settings.receipts,
         advertise=dsn.options.get("advertise"),
         metrics=given.metrics,
+        fuse=given.fuse,
         **numbers,
     )
 
@@ -264,6 +268,18 @@ async def open_devices(dsn: str) -> Devices:
 async def open_control(dsn: str) -> "Control":
     """Control alone: what administration reads and writes there. Takes the DSN of the device store; raises as `open_ports`."""
     return await CONTROL.pick(dsn, _With(StoreSettings(devices=dsn), Clock()))
+
+
+@asynccontextmanager
+async def open_peers(settings: StoreSettings) -> AsyncIterator[tuple[Presence, Peers]]:
+    """Which nodes live, and calls to them as programs make them. Raises as `open_ports`."""
+    given = _With(settings, Clock())
+    async with AsyncExitStack() as opened:
+        presence = await PRESENCE.pick(settings.presence, given)
+        opened.push_async_callback(presence.close)
+        peers = (await RPC.pick(settings.rpc, given)).peers()
+        opened.push_async_callback(peers.close)
+        yield presence, peers
 
 
 @overload

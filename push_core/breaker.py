@@ -103,6 +103,11 @@ class Breaker:
         if self._bad_since is None:
             self._bad_since = now
 
+    def reset(self) -> None:
+        """The bad times are over, by the word of somebody who knows."""
+        self._forget()
+        self._bad_since = self._good_since = None
+
     def _count(self, *, accepted: int) -> None:
         place = self._bucket % BUCKETS
         self._requested[place] += 1

@@ -26,6 +26,10 @@ QUIET_S = 5.0
 """Nothing refused for so long: the trouble is over. It is said once when it begins and once when it is over."""
 
 
+MakeFuse = Callable[[str], "Fuse"]
+"""What an adapter is opened with: it gives the name by which people know its server."""
+
+
 class Fuse:
     """`target` names the kind of neighbour in metrics (few values), `where` this one for people (never a password). Without metrics nothing
     is counted. Without `terms` everything passes: embedded stores, and neighbours whose breaker is turned off."""
@@ -47,6 +51,11 @@ class Fuse:
         self._breaker = Breaker(terms) if terms is not None else None
         self._refused = 0  # since it was said that calls are refused
         self._refused_at = 0.0
+
+    def reset(self) -> None:
+        """The neighbour is known to be back: everything passes."""
+        if self._breaker is not None:
+            self._breaker.reset()
 
     async def run(self, call: Callable[[], Awaitable[T]], *, critical: bool = False) -> T:
         """Make the call, if it may go. Raises what it raises; Unavailable without having made it."""

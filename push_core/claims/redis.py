@@ -8,6 +8,7 @@ from typing import Any
 
 from push_core.claims.port import Claim
 from push_core.dsn import Dsn
+from push_core.fuse import MakeFuse
 from push_core.metrics.port import Metrics
 from push_core.redis.client import Command, RedisClient, Script
 from push_core.redis.tags import TAGS, tag_of
@@ -52,9 +53,9 @@ class RedisClaims:
         self._client = client
 
     @classmethod
-    def open(cls, dsn: Dsn, *, metrics: Metrics | None = None) -> "RedisClaims":
+    def open(cls, dsn: Dsn, *, metrics: Metrics | None = None, fuse: MakeFuse | None = None) -> "RedisClaims":
         """Options: those of `push_core.redis.place`. Raises ConfigError."""
-        return cls(RedisClient.open(dsn, (TAKE, DONE, GIVE_BACK), metrics)[0])
+        return cls(RedisClient.open(dsn, (TAKE, DONE, GIVE_BACK), metrics, fuse=fuse)[0])
 
     async def take(self, keys: Sequence[str], holder: str, ttl_s: float) -> list[Claim]:
         claims = [Claim.GRANTED] * len(keys)

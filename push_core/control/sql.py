@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Connection, select, update
 
 from push_core.control.port import Control, Entry
+from push_core.fuse import MakeFuse
 from push_core.sql import bulk
 from push_core.sql.database import Database
 from push_core.sql.rows import fetch
@@ -23,9 +24,9 @@ class SqlControl(Control):
         self._db = database
 
     @classmethod
-    async def open(cls, dsn: str) -> Self:
+    async def open(cls, dsn: str, *, fuse: MakeFuse | None = None) -> Self:
         """Raises ConfigError for a bad DSN, Unavailable when the file can't be used."""
-        return cls(await Database.open(dsn, "devices", readers=1))
+        return cls(await Database.open(dsn, "devices", readers=1, fuse=fuse))
 
     async def put(self, key: str, value: Any, *, expect: int | None = None) -> Entry | None:
         body = None if value is None else msgspec.json.encode(value)
@@ -38,7 +39,7 @@ class SqlControl(Control):
         return [found.get(key) for key in keys]
 
     async def since(self, version: int) -> list[Entry]:
-        rows = await self._db.read(lambda conn: fetch(conn, _NEWER, _COLUMNS, {"version": version}))
+        rows = await self._db.read(lambda conn: fetch(conn, _NEWER, _COLUMNS, {"version": version}), critical=True)
         return [_entry(*row) for row in rows]
 
     async def close(self) -> None:

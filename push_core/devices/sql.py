@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from push_core.devices.port import DeadToken, Devices
+from push_core.fuse import MakeFuse
 from push_core.models import App, Device, DeviceKey
 from push_core.sql import bulk
 from push_core.sql.database import Database
@@ -26,9 +27,9 @@ class SqlDevices(Devices):
         self._db = database
 
     @classmethod
-    async def open(cls, dsn: str) -> Self:
+    async def open(cls, dsn: str, *, fuse: MakeFuse | None = None) -> Self:
         """Raises ConfigError for a bad DSN, Unavailable when the file can't be used."""
-        return cls(await Database.open(dsn, "devices", readers=1))
+        return cls(await Database.open(dsn, "devices", readers=1, fuse=fuse))
 
     async def put_apps(self, apps: Sequence[App]) -> None:
         rows = [(app.name, _encode(app)) for app in apps]
@@ -72,7 +73,9 @@ class SqlDevices(Devices):
         await self._db.write(lambda conn: _drop_tokens(conn, dead))
 
     async def ping(self) -> None:
-        await self._db.read(lambda conn: conn.exec_driver_sql("SELECT name FROM apps LIMIT 1").fetchall())
+        await self._db.read(
+            lambda conn: conn.exec_driver_sql("SELECT name FROM apps LIMIT 1").fetchall(), critical=True
+        )
 
     async def close(self) -> None:
         await self._db.close()

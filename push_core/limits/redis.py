@@ -6,6 +6,7 @@ PREFIX:l:{TAG}:KEY    string    the moment at which the bucket is full again, in
 from collections.abc import Sequence
 
 from push_core.dsn import Dsn
+from push_core.fuse import MakeFuse
 from push_core.limits.port import Ask
 from push_core.metrics.port import Metrics
 from push_core.redis.client import Command, RedisClient, Script
@@ -41,9 +42,9 @@ class RedisLimits:
         self._client = client
 
     @classmethod
-    def open(cls, dsn: Dsn, *, metrics: Metrics | None = None) -> "RedisLimits":
+    def open(cls, dsn: Dsn, *, metrics: Metrics | None = None, fuse: MakeFuse | None = None) -> "RedisLimits":
         """Options: those of `push_core.redis.place`. Raises ConfigError."""
-        return cls(RedisClient.open(dsn, (TAKE,), metrics)[0])
+        return cls(RedisClient.open(dsn, (TAKE,), metrics, fuse=fuse)[0])
 
     async def take(self, asks: Sequence[Ask]) -> list[float]:
         if not asks:
@@ -66,7 +67,7 @@ class RedisLimits:
         return waits
 
     async def ping(self) -> None:
-        await self._client.call((0, (b"PING",)))
+        await self._client.call((0, (b"PING",)), critical=True)
 
     async def close(self) -> None:
         await self._client.close()

@@ -5,11 +5,12 @@ time costs another one. An emptied Redis loses routes until their gateways regis
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from push_core.dsn import Dsn
 from push_core.errors import Unavailable
+from push_core.fuse import MakeFuse
 from push_core.metrics.port import Metrics
 from push_core.models import DeviceKey
 from push_core.presence import redis_layout as layout
@@ -40,10 +41,15 @@ class RedisPresence:
 
     @classmethod
     def open(
-        cls, dsn: Dsn, *, metrics: Metrics | None = None, monotonic: Callable[[], float] = time.monotonic
+        cls,
+        dsn: Dsn,
+        *,
+        metrics: Metrics | None = None,
+        fuse: MakeFuse | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> "RedisPresence":
         """Options: those of `push_core.redis.place`, and buckets. Raises ConfigError."""
-        client, options = RedisClient.open(dsn, scripts.ALL, metrics, "buckets")
+        client, options = RedisClient.open(dsn, scripts.ALL, metrics, "buckets", fuse=fuse)
         return cls(client, **options, monotonic=monotonic)
 
     # ── leases ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -66,7 +72,7 @@ class RedisPresence:
     async def _lease(self, lease: LeaseId, record: bytes, ttl_ms: int, *, renew: bool) -> bool:
         keys = (self._layout.lease(lease), self._layout.leases, self._layout.layout)
         args = (lease, record, ttl_ms, int(renew), self._layout.stamp, LEASES_REMEMBERED)
-        (answer,) = await self._client.call((layout.LEASE_TAG, scripts.LEASE.on(keys, args)))
+        (answer,) = await self._client.call((layout.LEASE_TAG, scripts.LEASE.on(keys, args)), critical=True)
         return bool(answer == 1)
 
     async def release_node(self, incarnation: str) -> None:
@@ -75,7 +81,7 @@ class RedisPresence:
             await self.nodes()
             lease = self._leases.release(incarnation)
         if lease is not None:
-            await self._client.call((layout.LEASE_TAG, (b"DEL", self._layout.lease(lease))))
+            await self._client.call((layout.LEASE_TAG, (b"DEL", self._layout.lease(lease))), critical=True)
 
     async def nodes(self) -> list[Node]:
         leases = await self._sweeper.census()
@@ -133,7 +139,7 @@ class RedisPresence:
                     else:
                         answers[left[position]] = bool(reply)
             await self._look_up(standing.values())
-            left = [index for index, lease in standing.items() if self._leases.node(lease) is None]
+            left = [index for index, lease in standing.items() if self._yields(lease, routes[index].incarnation)]
             dead |= {standing[index] for index in left}
         raise Unavailable("presence: the same devices sign in elsewhere all the time")
 
@@ -224,12 +230,17 @@ class RedisPresence:
     def _ask(self, leases: Sequence[LeaseId]) -> Command:
         return layout.LEASE_TAG, (b"MGET", *map(self._layout.lease, leases))
 
-    async def _look_up(self, values: Any) -> None:
+    async def _look_up(self, values: Iterable[bytes]) -> None:
         """Learn whether the leases that these values (or leases) name are alive, where it is not known."""
         unknown = self._leases.unknown({value[: layout.LEASE_BYTES] for value in values})
         if unknown:
             (records,) = await self._client.call(self._ask(unknown))
             self._leases.learn(unknown, records)
+
+    def _yields(self, lease: LeaseId, incarnation: str) -> bool:
+        """To a route of this incarnation: its lease is dead, or a twin that was taken by a call whose answer was lost."""
+        node = self._leases.node(lease)
+        return node is None or node.incarnation == incarnation
 
     def _live(self, value: bytes | None, route: Route) -> Route | None:
         if value is None:

@@ -29,7 +29,7 @@ class Sweeper:
     async def census(self) -> list[LeaseId]:
         """All leases that are remembered; which of them are alive is known after it."""
         keys, args = (self._layout.leases, self._layout.layout), (self._layout.stamp, self._layout.lease_prefix)
-        (answer,) = await self._client.call((layout.LEASE_TAG, scripts.CENSUS.on(keys, args)))
+        (answer,) = await self._client.call((layout.LEASE_TAG, scripts.CENSUS.on(keys, args)), critical=True)
         leases: list[LeaseId] = answer[::2]
         self._leases.learn(leases, answer[1::2])
         return leases

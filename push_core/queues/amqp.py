@@ -14,14 +14,15 @@ from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from push_core.clock import WallMs, wall_ms
-from push_core.errors import Unavailable
+from push_core.errors import DeadlineExceeded, Unavailable
+from push_core.fuse import Fuse, MakeFuse
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.queues.amqp_channel import Batch, Letter, PublishChannel
 from push_core.queues.amqp_consumer import AmqpConsumer
 from push_core.queues.amqp_control import Control, Ground
 from push_core.queues.amqp_life import Life
-from push_core.queues.amqp_link import BROKEN, Link, Wire, cancelled
+from push_core.queues.amqp_link import BROKEN, Link, Wire, cancelled, reason_of
 from push_core.queues.amqp_parked import ParkedQueues
 from push_core.queues.amqp_settings import AmqpSettings
 from push_core.queues.amqp_source import published_at, stamp
@@ -38,10 +39,12 @@ class AmqpQueues:
         settings: AmqpSettings,
         *,
         metrics: Metrics | None = None,
+        fuse: MakeFuse | None = None,
         wall_ms: Callable[[], WallMs] = wall_ms,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._fuse = fuse(settings.place) if fuse is not None else Fuse("queues", settings.place, None)
         self._wall_ms = wall_ms
         self._link = Link(settings, "publish", metrics, on_up=self._reconnected)
         self._control = Control(self._link, settings)
@@ -88,10 +91,21 @@ class AmqpQueues:
 
     async def _send(self, letters: Sequence[Letter]) -> tuple[list[Published], list[int]]:
         """Outcomes, and the indices of those whose queue is missing. The one way of every publish."""
+        sent: list[Batch] = []
+        try:
+            await self._fuse.run(lambda: self._publish(letters, sent))
+        except Unavailable as error:
+            log.debug("not published", reason=error.message)
+        if not sent:
+            return [Published.UNCONFIRMED] * len(letters), []
+        return list(sent[0].outcomes), sorted(sent[0].returned)
+
+    async def _publish(self, letters: Sequence[Letter], sent: list[Batch]) -> None:
+        """Returns when the broker has said of each what became of it. `sent` gets the batch as soon as there is one: a part of it may be settled
+        when this raises Unavailable."""
         settings = self._settings
         wire: Wire | None = None
         channel: PublishChannel | None = None
-        batch: Batch | None = None
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(settings.timeout_s):
@@ -100,18 +114,19 @@ class AmqpQueues:
                 channel = await self._publish_channel(wire)
                 now = self._wall_ms()
                 batch = channel.send(letters, lambda number: stamp(number, now))
+                sent.append(batch)
                 await batch.done
+                if batch.lost:
+                    raise DeadlineExceeded(f"{settings.place}: the connection was lost before all was confirmed")
         except TimeoutError:
+            reason = f"no confirm within {settings.timeout_s:g} s"
             if wire is not None and (channel is None or channel.heard_at < began):
-                self._link.drop(wire, f"no confirm within {settings.timeout_s:g} s")
-        except Unavailable as error:
-            log.debug("not published", reason=error.message)
-        except BROKEN:
+                self._link.drop(wire, reason)
+            raise DeadlineExceeded(f"{settings.place}: {reason}") from None
+        except BROKEN as error:
             if cancelled():
                 raise
-        if batch is None:
-            return [Published.UNCONFIRMED] * len(letters), []
-        return list(batch.outcomes), sorted(batch.returned)
+            raise DeadlineExceeded(f"{settings.place}: {reason_of(error, settings)}") from None
 
     async def _publish_channel(self, wire: Wire) -> PublishChannel:
         known = self._publishing
@@ -214,6 +229,9 @@ class AmqpQueues:
 
     def _reconnected(self, _: Wire) -> None:
         self._life.look()
+        self._fuse.reset()  # a new connection is a new story
 
-    def _deleted(self, _: str) -> None:
+    def _deleted(self, queue: str) -> None:
+        if self._metrics is not None:
+            self._metrics.count(Metric.QUEUES_DELETED, queue=queue)
         self._life.renew()

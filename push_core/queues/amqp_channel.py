@@ -149,6 +149,14 @@ class Batch:
         self.done: asyncio.Future[None] = loop.create_future()
         self._left = count
 
+    @property
+    def lost(self) -> bool:
+        """Whether it is done, and of some it is not known what became of them."""
+        return self.done.done() and any(
+            outcome is Published.UNCONFIRMED and index not in self.returned
+            for index, outcome in enumerate(self.outcomes)
+        )
+
     def settle(self, index: int, outcome: Published) -> None:
         self.outcomes[index] = outcome
         self._left -= 1

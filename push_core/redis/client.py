@@ -13,6 +13,7 @@ from redis import exceptions as driver
 
 from push_core.dsn import Dsn
 from push_core.errors import DeadlineExceeded, Unavailable
+from push_core.fuse import MakeFuse
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.redis.place import Place
@@ -42,7 +43,9 @@ class Script:
 class RedisClient:
     """Scripts must be named here (`scripts`), so that a server which lost them is given them again."""
 
-    def __init__(self, place: Place, scripts: Sequence[Script], metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, place: Place, scripts: Sequence[Script], metrics: Metrics | None = None, fuse: MakeFuse | None = None
+    ) -> None:
         self.prefix = place.prefix.encode()
         self.timeout_s = place.timeout_s
         self._where = place.where
@@ -50,26 +53,31 @@ class RedisClient:
         self._topology = topology_of(place)
         self._sources: dict[object, bytes] = {script.sha: script.source for script in scripts}
         self._metrics = metrics
+        self._fuse = fuse(place.where) if fuse is not None else None
         self._closed = False
 
     @classmethod
     def open(
-        cls, dsn: Dsn, scripts: Sequence[Script], metrics: Metrics | None, *own: str
+        cls, dsn: Dsn, scripts: Sequence[Script], metrics: Metrics | None, *own: str, fuse: MakeFuse | None = None
     ) -> tuple["RedisClient", dict[str, int]]:
         """The client, and the options of the adapter that are given. Needs no server. Raises ConfigError."""
         place, options = Place.of(dsn, *own)
-        return cls(place, scripts, metrics), options
+        return cls(place, scripts, metrics, fuse), options
 
     @property
     def sharded(self) -> bool:
         """A Cluster: a command takes keys of one tag only."""
         return self._topology.sharded
 
-    async def call(self, *commands: Command) -> list[Any]:
-        """The answers in order: one round trip to each server. None of the commands may build on another one. Raises Unavailable when none was done, DeadlineExceeded when some were or
-        may have been."""
+    async def call(self, *commands: Command, critical: bool = False) -> list[Any]:
+        """The answers in order: one round trip to each server. None of the commands may build on another one. `critical` ones
+        (leases, probes) are sent whatever the fuse thinks. Raises Unavailable when none was done, DeadlineExceeded when some were or may have been."""
+        fuse = self._fuse
         try:
-            replies = await self._call(commands)
+            if fuse is None:
+                replies = await self._call(commands)
+            else:
+                replies = await fuse.run(lambda: self._call(commands), critical=critical)
         except Unavailable as error:
             self._count("unknown" if isinstance(error, DeadlineExceeded) else "unavailable")
             raise

@@ -7,10 +7,11 @@ connection lost half-way (https://github.com/grpc/grpc/blob/master/doc/statuscod
 ready first, and whatever goes wrong after that is `DeadlineExceeded`: unknown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import grpc
 
+from push_core.fuse import MakeFuse
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.rpc.grpc_listener import GrpcListener
@@ -44,6 +45,7 @@ class GrpcRpc:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_peers: int = MAX_PEERS,
         metrics: Metrics | None = None,
+        fuse: Callable[[str], MakeFuse] | None = None,
         spoken: Spoken | None = None,
     ) -> None:
         self.bind = address
@@ -59,6 +61,7 @@ class GrpcRpc:
             else Networks.of_listener(address, advertise)
         )
         self._metrics = metrics
+        self.fuse = fuse
         self.zones = Zones(receipts)
         self.max_in_flight = max_in_flight
         self.max_message_bytes = max_message_bytes

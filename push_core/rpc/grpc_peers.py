@@ -12,6 +12,7 @@ import structlog
 from grpc import aio
 
 from push_core.errors import DeadlineExceeded, Overloaded, Unavailable
+from push_core.fuse import Fuse
 from push_core.rpc.grpc_metadata import KEY, TRACE, UNDONE, VERSION, Option, as_dict
 from push_core.rpc.in_flight import InFlight
 from push_core.rpc.port import DEADLINE_S, Deliver, Delivered, Kick, Poke, Receipt
@@ -65,6 +66,8 @@ class _Peer:
         )
         self._connecting: asyncio.Task[bool] | None = None
         self._methods: dict[str, aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+        self._fuse = rpc.fuse
+        self._fuses: dict[str, Fuse] = {}  # by method: a node that can't take pushes may be told to end a session
 
     @property
     def idle(self) -> bool:
@@ -74,11 +77,13 @@ class _Peer:
         body = method.encode_ask(ask)
         if len(body) > self._max_bytes:
             raise Unavailable(f"{self.address}: a call of {len(body)} bytes is too large (limit {self._max_bytes})")
-        async with self._in_flight.one(self.address, timeout_s) as left_s:
-            began = time.monotonic()
-            await self._ready(left_s)
-            left_s -= time.monotonic() - began
-            answer = await self._send(method.path, body, max(left_s, 0.001), traceparent)
+        if self._fuse is None:
+            answer = await self._made(method.path, body, timeout_s, traceparent)
+        else:
+            fuse = self._fuses.get(method.name)
+            if fuse is None:
+                fuse = self._fuses[method.name] = self._fuse(f"rpc.{method.name.lower()}")(self.address)
+            answer = await fuse.run(lambda: self._made(method.path, body, timeout_s, traceparent))
         try:
             return method.decode_answer(answer)
         except msgspec.DecodeError as error:
@@ -91,6 +96,13 @@ class _Peer:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
         await self._channel.close(None)
+
+    async def _made(self, path: str, body: bytes, timeout_s: float, traceparent: str) -> bytes:
+        async with self._in_flight.one(self.address, timeout_s) as left_s:
+            began = time.monotonic()
+            await self._ready(left_s)
+            left_s -= time.monotonic() - began
+            return await self._send(path, body, max(left_s, 0.001), traceparent)
 
     async def _send(self, path: str, body: bytes, timeout_s: float, traceparent: str) -> bytes:
         send = self._methods.get(path)

@@ -110,6 +110,14 @@ def test_late_news_of_a_call_from_before_recovery_does_not_count_against_it() ->
     assert made == 200
 
 
+def test_after_a_reset_everything_passes() -> None:
+    breaker = seeded()
+    drive(breaker, steady(100, 20, 0), lambda _: False)
+    breaker.reset()
+    made, _ = drive(breaker, steady(1_000, 0.005, 20), lambda _: True)
+    assert made == 5
+
+
 def test_without_calls_the_window_passes_and_all_is_forgotten() -> None:
     breaker = seeded()
     drive(breaker, steady(100, 20, 0), lambda _: False)
