@@ -15,7 +15,7 @@ import structlog
 from dispatcher.node_client import NodeClients
 from dispatcher.publisher import publish_envelopes
 from push_core.clock import Monotonic
-from push_core.envelope import MAX_BATCH
+from push_core.envelope import Envelope
 from push_core.messages.port import Messages
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
@@ -23,6 +23,7 @@ from push_core.presence.port import Node, Presence
 from push_core.queues.port import Queues
 
 log = structlog.get_logger(__name__)
+_PAGE = 1_000
 
 
 class Sent:
@@ -85,7 +86,8 @@ class Sent:
 
 
 class NodeWatch:
-    """Compares what was given to nodes with the nodes that live."""
+    """Compares what was given to nodes with the nodes that live. Gone is a life whose lease has run out; sooner than that, one whose address has
+    a later life by now, and one that nobody was found at for `unreached_s`."""
 
     def __init__(
         self,
@@ -95,6 +97,8 @@ class NodeWatch:
         queues: Queues,
         clients: NodeClients,
         metrics: Metrics,
+        *,
+        unreached_s: float = 3.0,
     ) -> None:
         self._sent = sent
         self._presence = presence
@@ -102,38 +106,69 @@ class NodeWatch:
         self._queues = queues
         self._clients = clients
         self._metrics = metrics
+        self._unreached_s = unreached_s
         self._told = 0
         self._roles: set[str] = set()
-        self._owed: deque[int] = deque()  # ids of gone nodes that are not published again yet
+        self._looks = 0
+        self._seen: dict[str, int] = {}  # lives by the look that found them first
+        self._owed: set[int] = set()  # ids of gone nodes that are not published again yet
+        self._after = (0, "")
 
     async def run_once(self) -> int:
-        """How many messages were put back. Raises Unavailable; what is not put back then is owed to the next call."""
+        """How many deliveries were put back: those that are still open. Raises Unavailable; what is not put back then is owed to the next call."""
         alive = await self._presence.nodes()
-        incarnations = {node.incarnation for node in alive}
         self._count(alive)
-        for incarnation in self._sent.nodes():
-            if incarnation not in incarnations:
-                ids = self._sent.take(incarnation)
-                self._metrics.count(Metric.DI_NODES_LOST)
-                log.warning("node gone, its messages are put back", incarnation=incarnation, messages=len(ids))
-                self._owed.extend(ids)
+        for incarnation, why in self._gone(alive):
+            ids = self._sent.take(incarnation)
+            self._metrics.count(Metric.DI_NODES_LOST)
+            log.warning("node gone, what it had is put back", incarnation=incarnation, reason=why, messages=len(ids))
+            self._owed.update(ids)
+            self._after = (0, "")
         self._sent.forget_old()
         if self._sent.forgotten > self._told:
             self._metrics.count(Metric.DI_SENT_FORGOTTEN, self._sent.forgotten - self._told)
             self._told = self._sent.forgotten
         await self._clients.forget_all_but(alive)
+        return await self._put_back()
+
+    def _gone(self, alive: Sequence[Node]) -> list[tuple[str, str]]:
+        """Lives that were given something, with the reason."""
+        self._looks += 1
+        lives = {node.incarnation: node for node in alive}
+        self._seen = {life: self._seen.get(life, self._looks) for life in lives}
+        newest: dict[str, int] = {}
+        for life, node in lives.items():
+            newest[node.address] = max(newest.get(node.address, 0), self._seen[life])
+        gone = []
+        for life in self._sent.nodes():
+            if life not in lives:
+                gone.append((life, "its lease has run out"))
+            elif self._seen[life] < newest[lives[life].address]:
+                gone.append((life, "another one has its address"))
+            elif self._clients.unreached_s(life) >= self._unreached_s:
+                gone.append((life, "nobody is found at its address"))
+        return gone
+
+    async def _put_back(self) -> int:
         put_back = 0
         while self._owed:
-            ids = [self._owed[index] for index in range(min(MAX_BATCH, len(self._owed)))]
-            envelopes = [envelope for envelope in await self._messages.envelopes(ids) if envelope is not None]
+            rows = await self._messages.open_between(min(self._owed), max(self._owed), after=self._after, limit=_PAGE)
+            devices: dict[int, list[str]] = {}
+            for message_id, _, device in rows:
+                if message_id in self._owed:
+                    devices.setdefault(message_id, []).append(device)
+            found = await self._messages.envelopes(list(devices))
             # What the queue refuses is not tried again here: the relay finds it.
             await publish_envelopes(
-                self._queues, [msgspec.structs.replace(envelope, repeat=True) for envelope in envelopes]
+                self._queues,
+                [_repeat(envelope, devices[envelope.id]) for envelope in found if envelope is not None],
             )
-            for _ in ids:
-                self._owed.popleft()
-            put_back += len(envelopes)
-            self._metrics.count(Metric.DI_RELAY_REPUBLISHED, len(envelopes))
+            put_back += sum(map(len, devices.values()))
+            self._metrics.count(Metric.DI_RELAY_REPUBLISHED, len(devices))
+            if len(rows) < _PAGE:
+                self._owed.clear()
+            else:
+                self._after = rows[-1][0], rows[-1][2]
         return put_back
 
     def _count(self, alive: Sequence[Node]) -> None:
@@ -141,3 +176,10 @@ class NodeWatch:
         self._roles.update(found)
         for role in self._roles:  # those that are all gone too
             self._metrics.gauge(Metric.DI_NODES, found[role], role=role)
+
+
+def _repeat(envelope: Envelope, devices: list[str]) -> Envelope:
+    """For the devices that are open; for all of them while it is not expanded (device "")."""
+    if "" in devices:
+        return msgspec.structs.replace(envelope, repeat=True)
+    return msgspec.structs.replace(envelope, devices=devices, alias=None, repeat=True)

@@ -1,5 +1,6 @@
 """What was given to which node, and what becomes of it when the node is gone."""
 
+import msgspec
 import pytest
 
 from dispatcher.sent import Sent
@@ -54,7 +55,7 @@ async def test_what_a_dead_node_had_is_put_back_at_once(world: World) -> None:
     assert world.metrics.newest(Metric.DI_NODES, role="gateway") == 2
     await node.die()
     await other.connect("d-3")
-    assert await world.parts.node_watch.run_once() == 3
+    assert await world.parts.node_watch.run_once() == 2
     assert world.metrics.newest(Metric.DI_NODES, role="gateway") == 1
     assert world.metrics.counted(Metric.DI_NODES_LOST) == 1
     await world.handle()
@@ -63,6 +64,57 @@ async def test_what_a_dead_node_had_is_put_back_at_once(world: World) -> None:
     assert [(row.id, row.again) for row in await world.inbox("d-2")] == [(lost.id, True)]
     assert other.written == [(moved.id, APP, "d-3", True)]
     assert await world.parts.node_watch.run_once() == 0
+
+
+async def test_a_later_life_at_its_address_says_that_a_node_is_gone_before_its_lease_does(world: World) -> None:
+    node = await world.node()
+    await node.connect("d-1")
+    envelope = await world.push("d-1")
+    assert await world.parts.node_watch.run_once() == 0
+    again = msgspec.structs.replace(node.node, incarnation="gw-1#2")
+    await world.ports.presence.lease_node(again, 15.0)
+    assert await world.parts.node_watch.run_once() == 1
+    await world.handle()
+    assert await world.state(envelope, "d-1") is State.ACCEPTED  # written again, as the route still names the old life
+
+
+async def test_a_node_that_nobody_is_found_at_is_gone_before_its_lease_is(world: World) -> None:
+    node, other = await world.node("gw-1"), await world.node("gw-2")
+    await node.connect("d-1", "d-2")
+    envelope = await world.push("d-1")
+    assert node.listener is not None
+    await node.listener.stop(0)
+    await world.push("d-2")
+    assert await world.parts.node_watch.run_once() == 0
+    world.time.advance(3.0)
+    await other.connect("d-1")
+    assert await world.parts.node_watch.run_once() == 1
+    await world.handle()
+    assert [row[0] for row in other.written] == [envelope.id]
+
+
+async def test_a_call_without_an_answer_is_put_back_with_the_rest(world: World) -> None:
+    node, other = await world.node("gw-1"), await world.node("gw-2")
+    await node.connect("d-1")
+    node.lose_answers = True
+    envelope = await world.push("d-1")
+    await node.die()
+    await other.connect("d-1")
+    assert await world.parts.node_watch.run_once() == 1
+    await world.handle()
+    assert [row[0] for row in other.written] == [envelope.id]
+
+
+async def test_a_message_goes_back_only_for_the_devices_that_did_not_ack(world: World) -> None:
+    node, other = await world.node("gw-1"), await world.node("gw-2")
+    await node.connect("d-1", "d-2")
+    envelope = await world.push("d-1", "d-2")
+    await world.report(envelope, "d-1", ReceiptKind.RECEIVED, stored=False)
+    await node.die()
+    await other.connect("d-1", "d-2")
+    assert await world.parts.node_watch.run_once() == 1
+    await world.handle()
+    assert [row[2] for row in other.written] == ["d-2"]
 
 
 async def test_what_a_living_node_has_stays_with_it(world: World) -> None:
