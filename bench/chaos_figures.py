@@ -103,11 +103,13 @@ def timeline(log: Log, window: Window) -> list[str]:
     for due, late in latencies(log.samples, log):
         seconds.setdefault(int((due - window.begin) // 1), []).append(late)
     lines = []
-    for second, late in sorted(seconds.items()):
-        slow = [each for each in late if each >= QUICK_S]
+    for second, all_late in sorted(seconds.items()):
+        slow = [each for each in all_late if each >= QUICK_S]
         if slow:
-            worst, middle = max(slow), percentile(late, 50)
-            lines.append(f"{second:+4d} s: {len(late)} due, {len(slow)} late, p50 {middle:.2f} s, worst {worst:.2f} s")
+            middle = percentile(all_late, 50) or 0.0
+            lines.append(
+                f"{second:+4d} s: {len(all_late)} due, {len(slow)} late, p50 {middle:.2f} s, worst {max(slow):.2f} s"
+            )
     return lines
 
 
