@@ -238,8 +238,8 @@ class Site:
         self.nodes: list[Node] = []
 
     @classmethod
-    async def open(cls) -> Self:
-        ports = await open_ports(STORES, clock=Clock(), data=None)
+    async def open(cls, stores: StoreSettings = STORES) -> Self:
+        ports = await open_ports(stores, clock=Clock(), data=None)
         await ports.devices.put_apps([App(name=APP, device_secrets=(SECRET,))])
         receipts = FakeReceipts()
         listener = ports.rpc.listen(receipts=receipts, zone="default")
@@ -263,8 +263,8 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site() -> AsyncIterator[Site]:
-    site = await Site.open()
+async def open_site(stores: StoreSettings = STORES) -> AsyncIterator[Site]:
+    site = await Site.open(stores)
     try:
         yield site
     finally:
