@@ -109,12 +109,12 @@ class Leases:
     def lose(self, own: Own) -> None:
         """It ran out: a new one is needed, and routes that name the old one are void."""
         own.held, own.lost = False, True
-        self.draw(own)
-
-    def draw(self, own: Own) -> None:
-        """Another lease, for one that can't be used: routes may name it already."""
         own.past = [*own.past[-7:], own.lease]
         self._bury(own.lease)
+        own.lease = new_lease()
+
+    def draw(self, own: Own) -> None:
+        """Another lease instead of one that was never held: routes may name it, or another node has it."""
         own.lease = new_lease()
 
     def release(self, incarnation: str) -> LeaseId | None:

@@ -36,7 +36,7 @@ async def proxy(redis: RedisServer) -> AsyncIterator[TcpProxy]:
 @pytest.fixture
 async def site(redis: RedisServer, proxy: TcpProxy) -> AsyncIterator[Site]:
     dsn = redis.dsn.replace(f":{redis.port}/", f":{proxy.port}/")
-    async with open_site(replace(STORES, presence=f"{dsn}?timeout_ms=1000")) as site:
+    async with open_site(replace(STORES, presence=f"{dsn}?timeout_ms=3000")) as site:
         yield site
 
 
@@ -103,7 +103,7 @@ async def test_held_for_longer_than_the_lease(node: Node, clients: list[Client],
 
 async def test_answering_late(node: Node, clients: list[Client], proxy: TcpProxy) -> None:
     """Within the timeout: slower, and nothing else."""
-    proxy.answer_delay_s = 0.4
+    proxy.answer_delay_s = 0.3
     newcomer = await node.device("late")
     await all_located(node)
     assert proxy.connections <= 8

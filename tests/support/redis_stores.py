@@ -24,7 +24,7 @@ class RedisAt:
     prefix: str
     servers: Sequence[str]
 
-    def dsn(self, store: str = "presence", **options: object) -> Dsn:
+    def dsn(self, store: str = "presence", **options: int) -> Dsn:
         more = "".join(f"&{name}={value}" for name, value in options.items())
         return Dsn.parse(f"{self.text}?prefix={self.prefix}{more}", f"[stores] {store}", SCHEMES)
 
