@@ -8,7 +8,7 @@ from dispatcher.ledger import Ledger
 from dispatcher.pipeline import Pipeline
 from dispatcher.settings import DispatcherSettings
 from push_core.clock import Clock
-from push_core.envelope import Envelope, Work, decode_batch, queue_name
+from push_core.envelope import Envelope, Work, decode_batch, encode_batch, queue_name
 from push_core.lifecycle import Reason, State
 from push_core.messages.port import Change, Messages
 from push_core.models import PRIORITIES
@@ -27,6 +27,9 @@ class EnvelopeWork:
 
     async def handle(self, items: Sequence[Envelope], *, redelivered: bool) -> None:
         await self._pipeline.handle(items, redelivered=redelivered)
+
+    def again(self, item: Envelope) -> bytes:
+        return encode_batch([msgspec.structs.replace(item, repeat=True)])
 
     async def bury(self, raw: bytes, item: Envelope | None) -> None:
         if item is not None and item.work is Work.RECALL:

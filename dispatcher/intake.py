@@ -1,7 +1,7 @@
 """Takes batches from queues and sees each to its end: handled and acked, given back after a pause, or split until the poison is found.
 
 Nothing is lost and nothing spins: a batch that meets a store that is down keeps its place among those under way while it pauses, so that
-an outage slows the taking itself. Knows nothing of what is in a batch.
+an outage slows the taking itself and makes no poison. Knows nothing of what is in a batch.
 """
 
 import asyncio
@@ -12,12 +12,13 @@ import msgspec
 import structlog
 
 from dispatcher.publisher import join
+from dispatcher.suspects import Suspects
 from push_core.backoff import Backoff
 from push_core.envelope import split_batch
 from push_core.errors import Unavailable
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
-from push_core.queues.port import Consumer, ConsumerClosed, Queues, Source, Taken
+from push_core.queues.port import Consumer, ConsumerClosed, Parcel, Published, Queues, Source, Taken
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -34,8 +35,12 @@ class Work(Protocol[T]):
         """Returns when all are settled. Raises Unavailable when they must be handled again."""
         ...
 
+    def again(self, item: T) -> bytes:
+        """The item as a batch of its own, marked as one that may have been handled before."""
+        ...
+
     async def bury(self, raw: bytes, item: T | None) -> None:
-        """An item that can't be handled is about to be parked: end what hangs on it. `item` None: not even readable."""
+        """An item that can't be handled was parked: end what hangs on it. `item` None: not even readable."""
         ...
 
 
@@ -47,17 +52,22 @@ class Intake(Generic[T]):
         sources: Sequence[Source],
         work: Work[T],
         metrics: Metrics,
+        suspects: Suspects,
         *,
         parallel: int,
         pause_max_s: float,
         poison_tries: int,
+        deadly: int,
     ) -> None:
+        """`deadly`: so many programs died with a batch that nobody handles it as a whole any more."""
         self._name = name
         self._queues = queues
         self._sources = sources
         self._work = work
         self._metrics = metrics
+        self._suspects = suspects
         self._poison_tries = poison_tries
+        self._deadly = deadly
         self._room = asyncio.Semaphore(parallel)
         self._backoff = Backoff(base_s=0.1, max_s=pause_max_s)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -100,23 +110,29 @@ class Intake(Generic[T]):
 
     async def _one(self, consumer: Consumer, taken: Taken) -> None:
         try:
-            try:
-                await self.settle(taken)
-            except Unavailable as error:
-                self._metrics.count(Metric.DI_GIVEN_BACK, queue=taken.queue)
-                log.warning("batch is given back", queue=taken.queue, tries=taken.tries, error=str(error))
-                await asyncio.sleep(self._backoff.next_s())
-                await consumer.give_back([taken.tag])
-            except Exception:  # the edge of a batch: a fault of ours must not lose it, and the loop must live
-                log.exception("batch failed", queue=taken.queue, tries=taken.tries)
-                self._metrics.count(Metric.TASK_ERRORS, task=self._name)
-                await asyncio.sleep(self._backoff.next_s())
-                await consumer.give_back([taken.tag])
-            else:
-                self._backoff.reset()
-                await consumer.ack([taken.tag])
+            while not await self._tried(consumer, taken):
+                taken = msgspec.structs.replace(taken, redelivered=True)  # some of it may have been handled
         finally:
             self._room.release()
+
+    async def _tried(self, consumer: Consumer, taken: Taken) -> bool:
+        """Whether this is over. An outage is none of the batch's fault: it keeps its place here and its tries."""
+        try:
+            await self.settle(taken)
+        except Unavailable as error:
+            self._metrics.count(Metric.DI_GIVEN_BACK, queue=taken.queue)
+            log.warning("batch is put off", queue=taken.queue, tries=taken.tries, error=str(error))
+            await asyncio.sleep(self._backoff.next_s())
+            return False
+        except Exception:  # the edge of a batch: a fault of ours must not lose it, and the loop must live
+            log.exception("batch failed", queue=taken.queue, tries=taken.tries)
+            self._metrics.count(Metric.TASK_ERRORS, task=self._name)
+            await asyncio.sleep(self._backoff.next_s())
+            await consumer.give_back([taken.tag])
+            return True
+        self._backoff.reset()
+        await consumer.ack([taken.tag])
+        return True
 
     async def settle(self, taken: Taken) -> None:
         """Handle one batch. Raises what `Work.handle` raises, except for items that failed alone and again: those are parked."""
@@ -125,16 +141,34 @@ class Intake(Generic[T]):
         except msgspec.DecodeError:
             await self._apart(taken)
             return
-        if taken.tries >= self._poison_tries:
+        if not taken.redelivered:
+            await self._work.handle(items, redelivered=False)
+            return
+        if await self._suspects.deaths(taken.body) >= self._deadly:
+            await self._alone_or_never(taken, items)
+        elif taken.tries >= self._poison_tries:
             await self._apart(taken)
         else:
-            await self._work.handle(items, redelivered=taken.redelivered)
+            await self._work.handle(items, redelivered=True)
+        await self._suspects.done(taken.body)
+
+    async def _alone_or_never(self, taken: Taken, items: Sequence[T]) -> None:
+        """A batch that nobody outlived: each of its items goes back into the queue alone; one that is alone already is parked unhandled."""
+        if len(items) == 1:
+            log.error("poison: programs died of it", queue=taken.queue, programs=self._deadly)
+            died = RuntimeError(f"{self._deadly} programs died while they handled it")
+            await self._park(taken, taken.body, split_batch(taken.body)[0], items[0], died)
+            return
+        log.error("programs died of a batch; its parts are tried one by one", queue=taken.queue, items=len(items))
+        outcomes = await self._queues.publish([Parcel(taken.queue, self._work.again(item)) for item in items])
+        if any(outcome is not Published.CONFIRMED for outcome in outcomes):
+            raise Unavailable(f"queue {taken.queue} does not take the parts of a batch")
 
     async def _apart(self, taken: Taken) -> None:
         try:
             raws = split_batch(taken.body)
         except msgspec.DecodeError as error:
-            await self._park(taken.queue, taken.body, b"", None, error)
+            await self._park(taken, taken.body, b"", None, error)
             return
         results = await asyncio.gather(*(self._alone(taken, raw) for raw in raws), return_exceptions=True)
         for result in results:
@@ -146,7 +180,7 @@ class Intake(Generic[T]):
         try:
             items = self._work.decode(body)
         except msgspec.DecodeError as error:
-            await self._park(taken.queue, body, raw, None, error)
+            await self._park(taken, body, raw, None, error)
             return
         try:
             await self._work.handle(items, redelivered=taken.redelivered)
@@ -156,10 +190,10 @@ class Intake(Generic[T]):
             if taken.tries < self._poison_tries:
                 raise
             log.exception("poison", queue=taken.queue)
-            await self._park(taken.queue, body, raw, items[0], error)
+            await self._park(taken, body, raw, items[0], error)
 
-    async def _park(self, queue: str, body: bytes, raw: bytes, item: T | None, error: Exception) -> None:
+    async def _park(self, taken: Taken, body: bytes, raw: bytes, item: T | None, error: Exception) -> None:
         # Parked first: ending the deliveries would be the last trace of the item if we died between the two.
-        await self._queues.park(queue, body, f"{type(error).__name__}: {error}"[:500])
+        await self._queues.park(taken.queue, body, f"{type(error).__name__}: {error}"[:500], tries=taken.tries)
         self._metrics.count(Metric.DI_POISON)
         await self._work.bury(raw, item)

@@ -18,13 +18,15 @@ from dispatcher.intake import Intake
 from dispatcher.later import Expiry, LaterPoller
 from dispatcher.ledger import Ledger
 from dispatcher.node_client import NodeClients
+from dispatcher.pace import Gaps, Rate
 from dispatcher.pipeline import Pipeline
 from dispatcher.pokes import Poker
 from dispatcher.receipts import Receipts
 from dispatcher.relay import Relay
-from dispatcher.republish import Gaps, Republisher
+from dispatcher.republish import Republisher
 from dispatcher.sent import NodeWatch, Sent
 from dispatcher.settings import DispatcherSettings
+from dispatcher.suspects import Suspects
 from dispatcher.sweep import Sweep
 from dispatcher.vendor_routes import VendorRoutes
 from push_core.adapters import Ports
@@ -69,9 +71,9 @@ def build(
         parallel=settings.apply_parallel,
         bound=settings.apply_bound,
     )
-    poker = Poker(ports.presence, peers, settings.call_timeout_s)
-    actions = Actions(messages, queues, ledger, poker, clock)
     nodes = NodeClients(peers, settings, clock, metrics)
+    poker = Poker(ports.presence, peers, min(settings.call_timeout_s, settings.slow_node_s), nodes.holding_up)
+    actions = Actions(messages, queues, ledger, poker, clock)
     routes = VendorRoutes(
         ports.devices,
         settings.vendor_channels,
@@ -102,7 +104,7 @@ def build(
         trail,
         metrics,
         clock,
-        rate=settings.relay_rate,
+        rate=Rate(settings.relay_rate, settings.relay_rate_max),
         gaps=Gaps(int(settings.relay_gap_s * 1_000), int(settings.relay_max_gap_s * 1_000)),
     )
     fallback = FallbackDue(
@@ -118,6 +120,7 @@ def build(
     breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
     guard = TokenGuard()
     holder = f"dispatcher-{uuid.uuid4().hex}"
+    suspects = Suspects(ports.claims, holder, most=settings.poison_deaths)
     workers = [
         VendorWorker(
             channel=channel,
@@ -147,17 +150,23 @@ def build(
             sources(settings),
             EnvelopeWork(pipeline, messages, ledger, clock),
             metrics,
+            suspects,
             parallel=settings.batches_in_flight,
             pause_max_s=settings.pause_max_s,
             poison_tries=settings.poison_tries,
+            deadly=settings.poison_deaths,
         ),
         receipts=Receipts(messages, ledger, actions, routes, metrics, settings, clock, lambda: ports.control.shard_map),
-        node_watch=NodeWatch(sent, ports.presence, messages, queues, nodes, metrics),
+        node_watch=NodeWatch(
+            sent, ports.presence, messages, queues, nodes, metrics, unreached_s=settings.unreached_s
+        ),
         relay=Relay(
             messages,
             queues,
+            ports.claims,
             metrics,
             clock,
+            holder=holder,
             lags_s=(settings.relay_first_s, settings.relay_second_s, settings.relay_third_s),
             gap_s=settings.relay_gap_s,
             page=settings.relay_page,
@@ -197,9 +206,11 @@ def build(
                 [Source(vendor_queue_name(worker.channel.name), prefetch=settings.vendor_parallel)],
                 worker,
                 metrics,
+                suspects,
                 parallel=settings.vendor_parallel,
                 pause_max_s=settings.pause_max_s,
                 poison_tries=settings.poison_tries,
+                deadly=settings.poison_deaths,
             )
             for worker in workers
         ],

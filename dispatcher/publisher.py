@@ -7,8 +7,8 @@ from push_core.envelope import MAX_BATCH, MAX_BATCH_BYTES, Envelope, encode, que
 from push_core.queues.port import Parcel, Published, Queues
 
 
-async def publish_envelopes(queues: Queues, envelopes: Iterable[Envelope]) -> list[bool]:
-    """Whether each envelope's batch was confirmed, in order."""
+async def publish_envelopes(queues: Queues, envelopes: Iterable[Envelope]) -> list[Published]:
+    """What the queue said of each envelope's batch, in order."""
     grouped: dict[str, list[tuple[int, bytes]]] = {}
     count = 0
     for envelope in envelopes:
@@ -21,12 +21,12 @@ async def publish_envelopes(queues: Queues, envelopes: Iterable[Envelope]) -> li
         for part in chunks(items):
             parcels.append(Parcel(queue, join([body for _, body in part])))
             members.append([index for index, _ in part])
-    confirmed = [False] * count
+    outcomes = [Published.UNCONFIRMED] * count
     if parcels:
         for outcome, indices in zip(await queues.publish(parcels), members, strict=True):
             for index in indices:
-                confirmed[index] = outcome is Published.CONFIRMED
-    return confirmed
+                outcomes[index] = outcome
+    return outcomes
 
 
 def chunks(items: Sequence[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:

@@ -4,11 +4,15 @@ open gets a row with a time. `republish` then publishes what is due.
 Reading is cheap and safe to repeat: cursors are kept in the store, rows are kept once, and publishing twice is what repeats are for.
 """
 
+import contextlib
+import hashlib
 from collections.abc import Sequence
 
 import structlog
 
+from push_core.claims.port import Claim, Claims
 from push_core.clock import Clock, WallMs
+from push_core.errors import Unavailable
 from push_core.ids import first_id_at
 from push_core.messages.port import Later, Messages, Task
 from push_core.metrics.catalogue import Metric
@@ -21,19 +25,29 @@ FOUND = 1
 answer) starts at 0 and is published at once when due."""
 
 
+BROKER_CURSOR = "relay.broker"
+CLAIM_S = 60.0
+"""How long others leave it to one relay to look at everything after a loss."""
+_LOW = (1 << 32) - 1
+
+
 class Relay:
     def __init__(
         self,
         messages: Messages,
         queues: Queues,
+        claims: Claims,
         metrics: Metrics,
         clock: Clock,
         *,
+        holder: str,
         lags_s: Sequence[float],
         gap_s: float,
         page: int,
     ) -> None:
         self._messages = messages
+        self._claims = claims
+        self._holder = holder
         self._metrics = metrics
         self._queues = queues
         self._clock = clock
@@ -86,18 +100,43 @@ class Relay:
                 return found
 
     async def _after_broker_loss(self, now: WallMs) -> int:
-        """A broker that may have lost what it held: all that is open is due at once. The store remembers which lives of the broker were seen."""
+        """A broker that may have lost something: all that is open is looked at at once, and published again unless it is queued still. The store
+        remembers which life of the broker was seen last; of several relays one does it."""
         incarnation = self._queues.incarnation()
         if incarnation == self._incarnation:
             return 0
-        name = f"relay.broker.{incarnation}"
+        if await self._seen(incarnation) is None:
+            self._incarnation = incarnation
+            return 0
+        claim = f"relay.broker.{incarnation}"
+        if not await self._claimed(claim):
+            return 0  # another relay is at it: whether it gets to the end is seen next time
+        place = await self._seen(incarnation)  # again: it may just have been done
         found = 0
-        if await self._messages.cursor(name) == 0:
+        if place is not None:
             # Older ones that are open have their rows already, put there by the slowest reading.
             first = min([await self._messages.cursor(f"relay.{lag_ms}") for lag_ms in self._lags_ms])
-            found = await self._find(first + 1, first_id_at(now + 1) - 1, due=now, tries=0, replace=True)
-            await self._messages.move_cursor(name, now)
+            found = await self._find(first + 1, first_id_at(now + 1) - 1, due=now, tries=FOUND, replace=True)
+            await self._messages.move_cursor(BROKER_CURSOR, place)
             if found:
-                log.warning("broker started anew, open deliveries are published again", deliveries=found)
+                log.warning("broker lost something, what is open is published again", deliveries=found)
+        await self._give_back(claim)
         self._incarnation = incarnation
         return found
+
+    async def _seen(self, incarnation: str) -> int | None:
+        """None: this life was seen. Otherwise where the cursor goes when it is. It can only go forward, so that its upper half counts lives and
+        its lower one says which."""
+        mark = int.from_bytes(hashlib.sha256(incarnation.encode()).digest()[:4], "big")
+        cursor = await self._messages.cursor(BROKER_CURSOR)
+        return None if cursor & _LOW == mark else ((cursor >> 32) + 1 << 32) | mark
+
+    async def _claimed(self, claim: str) -> bool:
+        try:
+            return (await self._claims.take([claim], self._holder, CLAIM_S)) == [Claim.GRANTED]
+        except Unavailable:
+            return True  # twice is better than not at all
+
+    async def _give_back(self, claim: str) -> None:
+        with contextlib.suppress(Unavailable):  # it runs out
+            await self._claims.give_back([claim], self._holder)

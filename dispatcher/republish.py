@@ -1,74 +1,38 @@
 """Due rows of the relay: publish what is still open, marked as a repeat, with doubling gaps, under a rate, and never what may still be in its
 queue: a backlog is not fed by its own relay."""
 
+import asyncio
+import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
+import structlog
 
 from dispatcher.actions import Actions
 from dispatcher.delivery import Delivery, event, moved
+from dispatcher.pace import Gaps, Rate
 from dispatcher.publisher import publish_envelopes
 from dispatcher.relay import FOUND
 from push_core.clock import Clock, WallMs
 from push_core.envelope import Envelope, queue_name
-from push_core.ids import time_of
+from push_core.errors import Unavailable
 from push_core.lifecycle import OPEN
 from push_core.messages.port import Later, Messages, Standing
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
-from push_core.queues.port import Queues
+from push_core.queues.port import Published, Queues
 from push_core.trail.port import Trail
+
+log = structlog.get_logger(__name__)
 
 OPEN_PAGE = 1_000
 STUCK_TRIES = FOUND + 5
 """A message that is open so long after its acceptance (minutes, by the doubling gaps) is the remainder of a ledger that does not balance."""
-
-
-class Rate:
-    """A token bucket of one second's worth."""
-
-    def __init__(self, per_s: int) -> None:
-        self._per_s = per_s
-        self._left = float(per_s)
-        self._at: float | None = None
-        self._promised = 0.0
-
-    def take(self, wanted: int, now: float) -> int:
-        """How many of `wanted` may go now."""
-        if self._at is not None:
-            self._left = min(float(self._per_s), self._left + (now - self._at) * self._per_s)
-        self._at = now
-        granted = min(wanted, int(self._left))
-        self._left -= granted
-        return granted
-
-    def turns(self, count: int, now: float) -> list[int]:
-        """In how many seconds each of `count` that may not go now should ask again: one after the other behind those that asked before, so that
-        a backlog is not taken up and put off as a whole every second."""
-        first = max(self._promised, now + 1)
-        self._promised = first + count / self._per_s
-        return [int(first - now + place / self._per_s) for place in range(count)]
-
-
-@dataclass(frozen=True, slots=True)
-class Gaps:
-    """When a message may be published again. Pure."""
-
-    first_ms: int
-    most_ms: int
-
-    def after(self, tries: int, oldest_age_s: float) -> int:
-        """Milliseconds to the next look after the given try; never shorter than the queue's oldest body has been waiting."""
-        doubled = self.first_ms << min(max(tries - 1, 0), 30)
-        return max(min(doubled, self.most_ms), int(oldest_age_s * 1_000))
-
-    def may_be_queued(self, row: Later, oldest_age_s: float, now: WallMs) -> bool:
-        """Whether an earlier publishing may still be waiting in the queue: bodies leave in order, so it can't be when the oldest came later."""
-        if row.tries <= FOUND:
-            return False  # put there by somebody who knows
-        published = time_of(row.id) if row.tries == FOUND + 1 else now - self.after(row.tries - 1, 0.0)
-        return oldest_age_s * 1_000 >= now - published
+AGE_KEPT_S = 0.5
+"""How long a queue's age is believed: to ask for it costs a look at a body."""
+AWAY_S = 1.0
+"""After nothing of a batch was confirmed: how long nothing is published, and about how long what is due is put off."""
+LOOKS_AT_A_TIME = 4
 
 
 class Republisher:
@@ -81,7 +45,7 @@ class Republisher:
         metrics: Metrics,
         clock: Clock,
         *,
-        rate: int,
+        rate: Rate,
         gaps: Gaps,
     ) -> None:
         self._messages = messages
@@ -90,13 +54,19 @@ class Republisher:
         self._trail = trail
         self._metrics = metrics
         self._clock = clock
-        self._rate = Rate(rate)
+        self._rate = rate
         self._gaps = gaps
+        self._known_ages: dict[str, tuple[float, float]] = {}  # by queue: the age, and until when it is believed
+        self._away_until = 0.0
+        self._looks = asyncio.Semaphore(LOOKS_AT_A_TIME)
 
     async def due(self, rows: Sequence[Later]) -> None:
-        """Raises Unavailable: the rows come back by themselves."""
-        granted = self._rate.take(len(rows), self._clock.monotonic())
+        """Raises Unavailable when the store is down: the rows come back by themselves. While the queues are down they are put off for moments."""
         now = self._clock.wall_ms()
+        if self._clock.monotonic() < self._away_until:
+            await self._put_off_shortly(rows, now)
+            return
+        granted = self._rate.take(len(rows), self._clock.monotonic())
         if granted < len(rows):
             await self._put_off(rows[granted:], now)
             rows = rows[:granted]
@@ -104,7 +74,12 @@ class Republisher:
         envelopes = dict(zip(ids, await self._messages.envelopes(ids), strict=True))
         over = [row for row in rows if envelopes[row.id] is None]
         rows = [row for row in rows if envelopes[row.id] is not None]
-        ages = await self._ages([envelope for envelope in envelopes.values() if envelope is not None])
+        try:
+            ages = await self._ages([envelope for envelope in envelopes.values() if envelope is not None])
+        except Unavailable as error:
+            self._queues_are_away(error.message)
+            await self._put_off_shortly(rows, now)
+            rows, ages = [], {}
         open_devices, stored, closed = await self._look(rows, envelopes)
         over.extend(closed)
         if stored:
@@ -127,7 +102,8 @@ class Republisher:
             again.append(moved(row, due, row.tries))
             if row.tries >= STUCK_TRIES:
                 self._metrics.count(Metric.DI_RELAY_STUCK)
-            devices_of.setdefault(row.id, []).extend(devices)
+            known = devices_of.setdefault(row.id, [])
+            known.extend(device for device in devices if device not in known)
         # An expansion starts over and meets the devices found before as well, so these need no envelope of their own.
         expanding = {message_id for (message_id, _), devices in open_devices.items() if not devices}
         published = [
@@ -142,8 +118,32 @@ class Republisher:
         if over:
             await self._messages.drop_later(over)
         if published:
-            await publish_envelopes(self._queues, published)  # refused: the next look finds it
-            self._note(published, now)
+            await self._publish(published, again, now)
+
+    async def _publish(self, envelopes: Sequence[Envelope], rows: Sequence[Later], now: WallMs) -> None:
+        """`rows` are theirs, as put for the next look."""
+        outcomes = await publish_envelopes(self._queues, envelopes)
+        confirmed = [one for one, outcome in zip(envelopes, outcomes, strict=True) if outcome is Published.CONFIRMED]
+        unknown = {one.id for one, outcome in zip(envelopes, outcomes, strict=True) if outcome is Published.UNCONFIRMED}
+        # What a full queue refused is left to its next look: it has enough.
+        if unknown:
+            await self._put_off_shortly([row for row in rows if row.id in unknown], now)
+            if len(unknown) == len(outcomes):
+                self._queues_are_away("nothing was confirmed")
+        if confirmed:
+            self._note(confirmed, now)
+
+    def _queues_are_away(self, reason: str) -> None:
+        log.warning("relay waits for the queues", reason=reason)
+        self._away_until = self._clock.monotonic() + AWAY_S
+
+    async def _put_off_shortly(self, rows: Sequence[Later], now: WallMs) -> None:
+        """Their gaps stay as they are: nothing was published."""
+        if rows:
+            pause_ms = int(AWAY_S * 1_000)
+            await self._messages.put_later(
+                [moved(row, now + random.randint(pause_ms, 2 * pause_ms), row.tries - 1) for row in rows]  # noqa: S311
+            )
 
     async def _look(
         self, rows: Sequence[Later], envelopes: Mapping[int, Envelope | None]
@@ -164,10 +164,8 @@ class Republisher:
                 over.append(row)
             else:
                 open_devices[row.id, row.device] = [row.device]
-        for row in rows:
-            if row.device:
-                continue
-            found = await self._messages.open_between(row.id, row.id, limit=OPEN_PAGE)
+        whole = [row for row in rows if not row.device]
+        for row, found in zip(whole, await asyncio.gather(*(self._open_of(row) for row in whole)), strict=True):
             if not found:
                 over.append(row)
             elif any(device == "" for _, _, device in found):
@@ -176,9 +174,23 @@ class Republisher:
                 open_devices[row.id, ""] = [device for _, _, device in found]
         return open_devices, stored, over
 
+    async def _open_of(self, row: Later) -> list[tuple[int, str, str]]:
+        async with self._looks:
+            return await self._messages.open_between(row.id, row.id, limit=OPEN_PAGE)
+
     async def _ages(self, envelopes: Sequence[Envelope]) -> dict[str, float]:
-        names = {queue_name(envelope.queue_class, envelope.priority) for envelope in envelopes}
-        return {name: await self._queues.oldest_age_s(name) for name in names}
+        """By queue. Raises Unavailable."""
+        at = self._clock.monotonic()
+        ages: dict[str, float] = {}
+        for name in {queue_name(envelope.queue_class, envelope.priority) for envelope in envelopes}:
+            age_s, until = self._known_ages.get(name, (0.0, 0.0))
+            if at >= until:
+                age_s = await self._queues.oldest_age_s(name)
+                self._known_ages[name] = age_s, at + AGE_KEPT_S
+            ages[name] = age_s
+        if ages:
+            self._rate.follow(max(ages.values()), at)
+        return ages
 
     async def _put_off(self, rows: Sequence[Later], now: WallMs) -> None:
         turns = self._rate.turns(len(rows), self._clock.monotonic())

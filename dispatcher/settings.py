@@ -43,6 +43,12 @@ class DispatcherSettings:
         "A batch that came back this often is handled envelope by envelope; one that still fails is parked.",
         at_least=1,
     )
+    poison_deaths: int = setting(
+        3,
+        "A batch over which so many dispatchers died is put back envelope by envelope; an envelope over which so many died is parked.",
+        at_least=1,
+        at_most=20,
+    )
 
     # deciding
     recall_check_after_ms: int = setting(
@@ -71,6 +77,11 @@ class DispatcherSettings:
     sent_memory: int = setting(
         1_000_000, "Messages remembered; beyond it the oldest are left to the relay.", at_least=1_000
     )
+    unreached_s: float = setting(
+        3.0,
+        "A gateway that nobody was found at for so long counts as gone: what it had un-acked is put back before its lease runs out.",
+        at_least=0.01,
+    )
     nodes_every_s: float = setting(2.0, "How often presence is asked which nodes live.", at_least=0.05)
 
     # receipts
@@ -92,7 +103,12 @@ class DispatcherSettings:
     relay_third_s: float = setting(600.0, "Age of the third reading.", at_least=0.1)
     relay_every_s: float = setting(1.0, "How often the relay reads.", at_least=0.01)
     relay_page: int = setting(1_000, "Open deliveries that the relay reads at a time.", at_least=1)
-    relay_rate: int = setting(500, "Messages a second that are published again at most.", at_least=1)
+    relay_rate: int = setting(
+        500, "Messages a second that are published again at most while the queues are behind.", at_least=1
+    )
+    relay_rate_max: int = setting(
+        10_000, "The same while the queues are next to empty; the rate goes up and down between the two.", at_least=1
+    )
     relay_gap_s: float = setting(
         5.0, "First gap between two publishings of a message; doubles each time.", at_least=0.1
     )

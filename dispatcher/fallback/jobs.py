@@ -50,6 +50,10 @@ def decode_jobs(body: bytes) -> list[VendorJob]:
     return _decoder.decode(body)
 
 
+def encode_jobs(jobs: Sequence[VendorJob]) -> bytes:
+    return _encoder.encode(jobs)
+
+
 async def publish_jobs(queues: Queues, jobs: Sequence[VendorJob]) -> None:
     """A job that the queue refuses is taken up again by its later row."""
     by_channel: dict[str, list[tuple[int, bytes]]] = {}

@@ -13,7 +13,7 @@ import structlog
 
 from dispatcher.delivery import change, event, inbox_row, later
 from dispatcher.fallback.breaker import Breaker
-from dispatcher.fallback.jobs import VendorJob, decode_jobs, job_of, publish_jobs
+from dispatcher.fallback.jobs import VendorJob, decode_jobs, encode_jobs, job_of, publish_jobs
 from dispatcher.fallback.policy import Limits, Move, Verdict, judge
 from dispatcher.fallback.port import Channel, Result, VendorOutcome
 from dispatcher.fallback.token_guard import TokenGuard
@@ -68,6 +68,9 @@ class VendorWorker:
 
     def decode(self, body: bytes) -> list[VendorJob]:
         return decode_jobs(body)
+
+    def again(self, item: VendorJob) -> bytes:
+        return encode_jobs([item])  # claims and the store know what has been done
 
     async def bury(self, raw: bytes, item: VendorJob | None) -> None:
         """Nothing to end: the delivery waits in its inbox or for its row with a time, and another try may go well."""

@@ -39,7 +39,9 @@ class AmqpSettings:
     queue_bytes: int = 256 * 1024 * 1024
     parked: int = 1_000
     prefetch: int = 64
-    timeout_s: float = 5.0
+    timeout_s: float = (
+        4.0  # shorter than that of whoever publishes (5 s), who else would hear nothing of what was confirmed
+    )
     heartbeat_s: int = 10
     tls: ssl.SSLContext | None = None
 

@@ -9,6 +9,8 @@ import pytest
 from dispatcher.envelopes import name_of
 from dispatcher.intake import Intake
 from dispatcher.publisher import join
+from dispatcher.suspects import Suspects
+from push_core.claims.memory import MemoryClaims
 from push_core.envelope import encode, encode_batch, queue_name, vendor_queue_name
 from push_core.errors import Unavailable
 from push_core.lifecycle import State
@@ -49,13 +51,24 @@ class Numbers:
         finally:
             self.under_way -= 1
 
+    def again(self, item: int) -> bytes:
+        return msgspec.msgpack.encode([item])
+
     async def bury(self, raw: bytes, item: int | None) -> None:
         self.buried.append(item)
 
 
 class Running:
-    def __init__(self, parallel: int = 4) -> None:
-        self.queues = MemoryQueues()
+    def __init__(
+        self,
+        parallel: int = 4,
+        *,
+        queues: MemoryQueues | None = None,
+        claims: MemoryClaims | None = None,
+        holder: str = "dispatcher-1",
+    ) -> None:
+        self.queues = queues or MemoryQueues()
+        self.claims = MemoryClaims() if claims is None else claims
         self.work = Numbers()
         self.metrics = MemoryMetrics()
         self.intake: Intake[int] = Intake(
@@ -64,9 +77,11 @@ class Running:
             [Source("q")],
             self.work,
             self.metrics,
+            Suspects(self.claims, holder, most=3),
             parallel=parallel,
             pause_max_s=0.01,
             poison_tries=2,
+            deadly=3,
         )
         self.task = asyncio.create_task(self.intake.run())
 
@@ -115,7 +130,7 @@ async def test_poison_is_parked_before_its_deliveries_are_ended() -> None:
         tried.set()
         raise Unavailable("the queue is down")
 
-    running.queues.park = down  # type: ignore[method-assign, assignment]
+    running.queues.park = down  # type: ignore[method-assign]
     await running.put([13])
     await tried.wait()
     assert running.work.buried == []
@@ -153,6 +168,53 @@ async def test_a_store_that_is_down_makes_no_poison() -> None:
     assert running.work.buried == []
     assert await running.queues.parked("q") == []
     assert running.work.handled == [([1], True)]
+
+
+async def test_an_outage_takes_no_try_from_a_batch() -> None:
+    """It was counted once, and then every batch of an outage was handled envelope by envelope when the store was back."""
+    running = Running()
+    running.work.down = True
+    await running.put([1, 2, 3])
+    await until(lambda: running.intake._backoff.attempt > 5)
+    running.work.down = False
+    await until(lambda: running.work.handled)
+    await running.stop()
+    assert running.work.handled == [([1, 2, 3], True)]
+
+
+async def die_of(queues: MemoryQueues, claims: MemoryClaims, holder: str) -> None:
+    """A dispatcher that takes a batch and is never heard of again; its connection ends, and the broker hands the batch out once more."""
+    running = Running(queues=queues, claims=claims, holder=holder)
+    running.work.gate = asyncio.Event()
+    await until(lambda: running.work.under_way)
+    running.task.cancel()
+    await asyncio.gather(running.task, return_exceptions=True)
+    for task in running.intake._under_way:
+        task.cancel()
+    assert running.intake._consumer is not None
+    await running.intake._consumer.close()
+
+
+async def test_a_batch_over_which_dispatchers_die_is_tried_item_by_item_and_the_deadly_one_parked() -> None:
+    queues, claims = MemoryQueues(), MemoryClaims()
+    await queues.publish([Parcel("q", msgspec.msgpack.encode([1, 66]))])
+    for death in range(4):  # the first does not know that the batch came back, and makes no claim
+        await die_of(queues, claims, f"dispatcher-{death}")
+    splitting = Running(queues=queues, claims=claims, holder="dispatcher-5")
+    await until(lambda: len(splitting.work.handled) == 2)
+    await splitting.stop()
+    assert splitting.work.handled == [([1], False), ([66], False)]
+    assert await queues.depth("q") == 0
+
+    await queues.publish([Parcel("q", msgspec.msgpack.encode([66]))])
+    for death in range(4):
+        await die_of(queues, claims, f"dispatcher-{death + 10}")
+    last = Running(queues=queues, claims=claims, holder="dispatcher-20")
+    await until(lambda: last.work.buried)
+    await last.stop()
+    assert (last.work.buried, last.work.handled) == ([66], [])
+    (parked,) = await queues.parked("q")
+    assert parked.reason == "RuntimeError: 3 programs died while they handled it"
 
 
 async def test_batches_under_way_are_bounded() -> None:

@@ -7,6 +7,7 @@ from dispatcher.publisher import chunks, join, publish_envelopes
 from push_core.envelope import MAX_BATCH, MAX_BATCH_BYTES, decode_batch, encode, split_batch
 from push_core.models import Priority
 from push_core.queues.memory import MemoryQueues
+from push_core.queues.port import Published
 from tests.dispatcher.test_settle import delivery
 from tests.dispatcher.world import World
 
@@ -40,7 +41,7 @@ async def test_each_envelope_goes_to_its_queue_and_hears_whether_it_got_there(wo
         world.envelope("d", priority=Priority.URGENT, queue_class="big"),
         world.envelope("d", priority=Priority.LOW),
     ]
-    assert await publish_envelopes(queues, envelopes) == [True, True, True]
+    assert await publish_envelopes(queues, envelopes) == [Published.CONFIRMED] * 3
     assert (await queues.depth("push.shared.low"), await queues.depth("push.big.urgent")) == (1, 1)
-    assert await publish_envelopes(queues, envelopes[:1]) == [False]
+    assert await publish_envelopes(queues, envelopes[:1]) == [Published.FULL]
     assert await publish_envelopes(queues, []) == []

@@ -2,16 +2,21 @@
 
 import asyncio
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from dispatcher.relay import BROKER_CURSOR
 from dispatcher.settings import DispatcherSettings
-from push_core.envelope import queue_name
+from push_core.envelope import decode_batch, queue_name
+from push_core.errors import Unavailable
 from push_core.lifecycle import State
 from push_core.messages.port import Later, NewMessage, Task
 from push_core.metrics.catalogue import Metric
 from push_core.models import Priority
 from push_core.queues.memory import MemoryQueues
+from push_core.queues.port import Parcel, Published, Source
 from push_core.rpc.port import Poke, ReceiptKind, Taking
 from tests.dispatcher.world import APP, World
 
@@ -125,7 +130,7 @@ async def test_gaps_double_while_nobody_handles_it() -> None:
 
 
 async def test_publishing_again_runs_under_a_rate() -> None:
-    world = await World.open(DispatcherSettings(relay_rate=10))
+    world = await World.open(DispatcherSettings(relay_rate=10, relay_rate_max=10))
     await see_broker(world)
     envelopes = [world.envelope(f"d-{n}") for n in range(35)]
     await world.commit(*envelopes)
@@ -225,3 +230,134 @@ async def test_when_a_reading_got_to_its_end_is_told(world: World) -> None:
     assert read() != world.now // 1_000
     await relay(world, 1.0)
     assert read() == world.now // 1_000
+
+
+# ── a broker that is lost, and comes back ─────────────────────────────────────────────────────────────────────────────
+
+
+async def test_two_relays_publish_what_a_broker_lost_once(world: World) -> None:
+    await see_broker(world)
+    envelopes = [world.envelope(f"d-{n}") for n in range(20)]
+    await world.commit(*envelopes)
+    world.replace_queues(MemoryQueues(monotonic=world.time.monotonic))
+    first = world.parts
+    world.restart()
+    second = world.parts
+    world.time.advance(1.0)
+    await asyncio.gather(first.relay.run_once(), second.relay.run_once())
+    assert await first.relay.run_once() == await second.relay.run_once() == 0
+    await asyncio.gather(first.later.run_once(), second.later.run_once())
+    assert world.metrics.counted(Metric.DI_RELAY_REPUBLISHED) == 20
+
+
+async def test_one_row_remembers_the_brokers_lives(world: World) -> None:
+    places = []
+    for _ in range(3):
+        await world.parts.relay.run_once()
+        places.append(await world.messages.cursor(BROKER_CURSOR))
+        world.replace_queues(MemoryQueues(monotonic=world.time.monotonic))
+    assert places == sorted(set(places)), "it can only go forward"
+    assert [place >> 32 for place in places] == [1, 2, 3]
+
+
+async def test_a_life_that_is_not_known_yet_is_no_news(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.queues, "incarnation", lambda: "")
+    await world.commit(world.envelope("d-1"))
+    assert await world.parts.relay.run_once() == 0
+    assert await world.messages.cursor(BROKER_CURSOR) == 0
+
+
+async def test_what_still_waits_when_only_a_part_was_lost_is_not_published_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of several queues was deleted: whoever noticed says that something was lost, not what."""
+    await see_broker(world)
+    queued, lost = world.envelope("d-1"), world.envelope("d-2", priority=Priority.LOW)
+    await world.commit(queued, lost)
+    await world.publish(queued)
+    world.time.advance(3.0)
+    monkeypatch.setattr(world.queues, "incarnation", lambda: "another life")
+    assert await world.parts.relay.run_once() == 2
+    await world.parts.later.run_once()
+    assert await world.queues.depth(QUEUE) == 1
+    assert await world.queues.depth(queue_name("shared", Priority.LOW)) == 1
+
+
+class Broker:
+    """The queues, which can be out of reach."""
+
+    def __init__(self, queues: MemoryQueues) -> None:
+        self._queues = queues
+        self.away = False
+        self.publishes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queues, name)
+
+    async def publish(self, parcels: Sequence[Parcel]) -> list[Published]:
+        self.publishes += 1
+        return [Published.UNCONFIRMED] * len(parcels) if self.away else await self._queues.publish(parcels)
+
+    async def oldest_age_s(self, queue: str) -> float:
+        if self.away:
+            raise Unavailable("the broker is away")
+        return await self._queues.oldest_age_s(queue)
+
+
+async def test_while_the_broker_is_away_rows_wait_for_moments_and_lose_no_try(world: World) -> None:
+    """Gaps that doubled during an outage would keep messages back long after its end."""
+    broker = Broker(world.queues)
+    world.ports.queues = broker
+    world.restart()
+    await see_broker(world)
+    envelopes = [world.envelope(f"d-{n}") for n in range(5)]
+    await world.commit(*envelopes)
+    await world.messages.put_later(
+        [Later(id=one.id, app=APP, device=one.devices[0], task=Task.REPUBLISH, due=world.now) for one in envelopes]
+    )
+    broker.away = True
+    for _ in range(60):
+        world.time.advance(1.0)
+        await world.parts.later.run_once()
+    assert world.metrics.counted(Metric.DI_RELAY_REPUBLISHED) == 0
+    broker.away = False
+    for _ in range(3):
+        await world.later(1.0)
+    assert world.metrics.counted(Metric.DI_RELAY_REPUBLISHED) == 5
+    assert {await world.state(one, one.devices[0]) for one in envelopes} == {State.WAITING}
+
+
+async def test_what_was_not_confirmed_is_published_again_in_moments(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await see_broker(world)
+    envelope = world.envelope("d-1")
+    await world.commit(envelope)
+    await world.messages.put_later([Later(id=envelope.id, app=APP, device="d-1", task=Task.REPUBLISH, due=world.now)])
+    publish = world.queues.publish
+    monkeypatch.setattr(world.queues, "publish", lambda parcels: unconfirmed(parcels))
+    await world.parts.later.run_once()
+    monkeypatch.setattr(world.queues, "publish", publish)
+    for _ in range(3):
+        await world.later(1.0)
+    assert await world.state(envelope, "d-1") is State.WAITING
+
+
+async def unconfirmed(parcels: Sequence[Parcel]) -> list[Published]:
+    return [Published.UNCONFIRMED] * len(parcels)
+
+
+async def test_a_device_with_two_rows_is_published_to_once(world: World) -> None:
+    await see_broker(world)
+    envelope = world.envelope("d-1", "d-2")
+    await world.commit(envelope)
+    rows = [
+        Later(id=envelope.id, app=APP, device=device, task=Task.REPUBLISH, due=world.now)
+        for device in ("", "d-1", "d-2")
+    ]
+    await world.messages.put_later(rows)
+    await world.parts.later.run_once()
+    consumer = await world.queues.consume([Source(QUEUE)])
+    (again,) = decode_batch((await consumer.take()).body)
+    assert sorted(again.devices) == ["d-1", "d-2"]
+    await consumer.close()

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import Sequence
 from itertools import chain
 
+import msgspec
 import pytest
 
 from push_api.publisher import Publisher
@@ -92,10 +93,13 @@ async def test_an_envelope_above_that_goes_alone() -> None:
 async def test_what_the_queue_does_not_confirm_is_left_to_the_relay(answer: Exception | list[Published]) -> None:
     setup = Setup()
     setup.queues.answers.append(answer)
-    await published(setup, [envelope(1), envelope(2)])
+    to_alias = msgspec.structs.replace(envelope(3), devices=[], alias="u-1")
+    to_two = msgspec.structs.replace(envelope(2), devices=["phone-1", "phone-2"])
+    await published(setup, [envelope(1), to_two, to_alias])
     assert [(row.id, row.app, row.device, row.task) for row in setup.messages.later] == [
-        (1, "demo", "", Task.REPUBLISH),
+        (1, "demo", "phone-1", Task.REPUBLISH),
         (2, "demo", "", Task.REPUBLISH),
+        (3, "demo", "", Task.REPUBLISH),
     ]
     assert setup.metrics.counted(Metric.API_PUBLISH_UNCONFIRMED) == 1
 

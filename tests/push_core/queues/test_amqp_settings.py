@@ -17,7 +17,7 @@ def test_everything_has_a_default_but_the_host() -> None:
     settings = read("amqp://rabbit")
     assert settings.hosts == (("rabbit", 5672),)
     assert (settings.user, settings.password, settings.vhost) == ("guest", "guest", "/")
-    assert (settings.prefix, settings.queue_type, settings.timeout_s) == ("taco.", "classic", 5.0)
+    assert (settings.prefix, settings.queue_type, settings.timeout_s) == ("taco.", "classic", 4.0)
     assert settings.tls is None
 
 
