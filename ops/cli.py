@@ -15,6 +15,7 @@ from ops.commands import (
     debug,
     device,
     dispatcher,
+    doctor,
     gateway,
     listen,
     messages,
@@ -48,6 +49,7 @@ cli.add_typer(app.group, name="app")
 cli.add_typer(db.group, name="db")
 cli.add_typer(zones.group, name="zones")
 cli.command()(status.status)
+cli.command()(doctor.doctor)
 cli.add_typer(debug.group, name="debug")
 cli.command()(token.token)
 cli.command()(version.version)

@@ -4,14 +4,18 @@ from ops.commands.options import AsJson
 
 
 def version(as_json: AsJson = False) -> None:
-    """Print the versions of Taco, its device protocol and Python."""
+    """Print the versions of Taco, and those of all that it shares with other releases and with devices."""
     import platform
 
-    from ops import __version__
     from ops.commands.output import print_json
-    from sdk_proto.wire.frames import VERSION
+    from ops.versions import this_release
 
+    release, python = this_release(), platform.python_version()
     if as_json:
-        print_json({"taco": __version__, "protocol": VERSION, "python": platform.python_version()})
-    else:
-        print(f"taco {__version__}, device protocol taco.v{VERSION}, Python {platform.python_version()}")
+        print_json({**release.to_dict(), "python": python})
+        return
+    tables = ", ".join(f"{schema} {step}" for schema, step in release.schemas.items())
+    print(
+        f"taco {release.taco}, device protocol taco.v{release.protocol}, internal RPC {release.rpc.version} (oldest {release.rpc.oldest}), "
+        f"tables {tables}, Python {python}"
+    )

@@ -9,7 +9,21 @@ import pytest
 
 from tests.support.terminal import taco
 
-GROUPS = {"up", "cluster", "push", "message", "listen", "device", "app", "db", "token", "version", "zones", "debug", "status"}
+GROUPS = {
+    "up",
+    "cluster",
+    "push",
+    "message",
+    "listen",
+    "device",
+    "app",
+    "db",
+    "token",
+    "version",
+    "zones",
+    "debug",
+    "status",
+}
 
 
 async def test_help_names_every_command() -> None:
