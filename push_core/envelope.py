@@ -22,7 +22,7 @@ class Work(enum.IntEnum):
     RECALL = 1
 
 
-class Envelope(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class Envelope(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """One message on its way to named devices, or to an alias that the dispatcher still has to expand.
 
     `push` is the JSON object of the device protocol's push frame without `again` and `via_vendor` (those belong to a

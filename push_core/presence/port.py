@@ -27,7 +27,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     role: str = GATEWAY
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
+class Route(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a device is connected. `epoch` numbers the connections of one incarnation, so that a late disconnect never
     removes the newer connection's route."""
 
@@ -54,7 +54,7 @@ class SignIn(msgspec.Struct, frozen=True):
     old: Route | None = None
 
 
-class Located(msgspec.Struct, frozen=True):
+class Located(msgspec.Struct, frozen=True, gc=False):
     route: Route
     node: Node
 

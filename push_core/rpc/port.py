@@ -16,7 +16,7 @@ from push_core.rpc.zones import Zones
 DEADLINE_S = 5.0
 
 
-class Offer(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class Offer(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """One message for some devices of one node. `push` as in `Envelope.push`; empty for a recall."""
 
     id: int
@@ -89,7 +89,7 @@ class ReceiptKind(enum.IntEnum):
     RECALL_SHOWN = 8  # the device was told of a recall
 
 
-class Receipt(msgspec.Struct, array_like=True, frozen=True):
+class Receipt(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a gateway tells about one delivery. (app, device) is the authenticated one of the session, never the client's word."""
 
     id: int

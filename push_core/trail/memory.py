@@ -1,4 +1,4 @@
-"""The trail in this process: the newest events, found by message. Lost at exit."""
+"""The trail in this process: the newest events. Lost at exit."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -10,35 +10,28 @@ from push_core.trail.port import Event
 
 
 class MemoryTrail:
-    """The newest `size` events; the oldest goes, counted as dropped."""
+    """The newest `size` events; the oldest goes, counted as dropped.
+
+    Every message writes several and hardly any is ever asked for: so writing is a move into a ring, and asking reads the ring through.
+    """
 
     def __init__(self, size: int = 100_000, metrics: Metrics | None = None) -> None:
-        self._size = size
         self._metrics = metrics or NullMetrics()
-        self._ring: deque[Event] = deque()
-        self._by_message: dict[tuple[str, int], deque[Event]] = {}
+        self._size = size
+        self._ring: deque[Event] = deque(maxlen=size)
         self._closed = False
 
     def write(self, events: Sequence[Event]) -> None:
         if self._closed:
             self._metrics.count(Metric.TRAIL_DROPPED, len(events))
             return
-        for event in events:
-            self._ring.append(event)
-            self._by_message.setdefault((event.app, event.id), deque()).append(event)
-        dropped = len(self._ring) - self._size
-        for _ in range(dropped):
-            oldest = self._ring.popleft()
-            # Each message's events are in the ring's order, so the ring's oldest is the oldest of its message too.
-            of_message = self._by_message[oldest.app, oldest.id]
-            of_message.popleft()
-            if not of_message:
-                del self._by_message[oldest.app, oldest.id]
+        dropped = len(self._ring) + len(events) - self._size
+        self._ring.extend(events)
         if dropped > 0:
             self._metrics.count(Metric.TRAIL_DROPPED, dropped)
 
     async def of_message(self, app: str, message_id: int, limit: int = 1_000) -> list[Event]:
-        events = self._by_message.get((app, message_id), ())
+        events = [event for event in self._ring if event.id == message_id and event.app == app]
         return sorted(events, key=lambda event: event.at)[:limit]
 
     async def close(self) -> None:

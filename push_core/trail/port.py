@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at: int  # Unix ms
     id: int
     app: str

@@ -19,19 +19,3 @@ async def test_the_oldest_events_go_with_a_count() -> None:
     assert await trail.of_message("courier", 1) == [event(1, 3)]
     assert await trail.of_message("courier", 2) == [event(2, 4), event(2, 5)]
     assert metrics.counted(Metric.TRAIL_DROPPED) == 2
-
-
-async def test_a_message_whose_events_all_went_leaves_nothing_behind() -> None:
-    trail = MemoryTrail(size=10)
-    trail.write([event(n, n) for n in range(1_000)])
-    assert len(trail._by_message) == 10
-    assert len(trail._ring) == 10
-
-
-async def test_what_comes_after_the_end_is_dropped_with_a_count() -> None:
-    metrics = MemoryMetrics()
-    trail = MemoryTrail(metrics=metrics)
-    await trail.close()
-    trail.write([event(1, 1)])
-    assert await trail.of_message("courier", 1) == []
-    assert metrics.counted(Metric.TRAIL_DROPPED) == 1
