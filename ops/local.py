@@ -5,6 +5,7 @@ order in which work flows, so that nothing is handed to somebody who is gone. Ho
 """
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -16,8 +17,9 @@ import structlog
 
 from dispatcher.app import Dispatcher
 from ops import demo_app, demo_file, process
+from ops.admin.inside import Inside
 from ops.data_folder import DataFolder
-from ops.demo_file import DemoFile
+from ops.demo_file import DemoFile, write_private
 from ops.demo_page import DemoPage, PageOf
 from ops.settings import AllSettings
 from push_api.app import PushApi
@@ -30,6 +32,7 @@ log = structlog.get_logger(__name__)
 # Shares of the five seconds in which everything is to end; a program that needs longer is cut off.
 STOP_API_S, STOP_GATEWAY_S, STOP_DISPATCHER_S = 1.0, 1.5, 1.5
 STOP_ALL_S = 4.5
+NAME, ROLE = "taco", "all"  # as whoever looks inside knows this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Program(Protocol):
 
     async def stop(self, grace_s: float) -> None: ...
 
+    async def missing(self) -> list[str]: ...
+
 
 class Local:
     """The programs of one data folder, which the caller has locked."""
@@ -57,6 +62,8 @@ class Local:
         self._settings = settings
         self._clock = clock
         self._running = AsyncExitStack()
+        self._programs: list[Program] = []
+        self._started = False
 
     async def start(self) -> Addresses:
         """Raises ConfigError (a port is taken, a DSN is wrong) or Unavailable (a store can't be opened); nothing is left running then."""
@@ -67,18 +74,30 @@ class Local:
         raise AssertionError  # not reached: the stack swallows nothing
 
     async def stop(self) -> None:
+        self._started = False
         await self._running.aclose()
 
     async def _start(self, started: AsyncExitStack) -> Addresses:
         settings, data = self._settings, self._folder.path
+        inside = Inside(
+            settings.admin,
+            role=ROLE,
+            name=NAME,
+            key=settings.stores.cluster_key,
+            ready=self._missing,
+            data=data,
+        )
+        await started.enter_async_context(inside)
         ports = await open_ports(settings.stores, clock=self._clock, data=data)
         started.push_async_callback(ports.close)
+        inside.use(ports.metrics)
         known = demo_file.read(data)
         secrets = await demo_app.ensure(ports.devices, known, now=self._clock.wall_ms())
         page_token = demo_app.page_token(known)
 
         async def run(program: Program, grace_s: float) -> None:
             await program.start()
+            self._programs.append(program)
             started.push_async_callback(program.stop, grace_s)
 
         # Receipts need the dispatcher, deliveries need the gateway, callers need both: stopped in the reverse order, the last acks are
@@ -103,7 +122,24 @@ class Local:
             page=demo_app.page_url(api_url, page_token),
         )
         demo_file.write(data, demo)
+        self._write_processes(inside.port)
+        self._started = True
         return Addresses(demo, api.grpc_address or "")
+
+    async def _missing(self) -> list[str]:
+        """What /readyz says: what any of the programs misses."""
+        if not self._started:
+            return ["starting"]
+        found = [await program.missing() for program in self._programs]
+        return list(dict.fromkeys(reason for reasons in found for reason in reasons))
+
+    def _write_processes(self, admin_port: int | None) -> None:
+        """As a cluster does, so that `taco debug` and `taco status` find this process too."""
+        ports = {} if admin_port is None else {"admin": admin_port}
+        process = {"name": NAME, "role": ROLE, "pid": os.getpid(), "ports": ports}
+        write_private(
+            self._folder.path / "cluster.json", json.dumps({"processes": [process], "servers": []}, indent=1) + "\n"
+        )
 
 
 def from_here(url: str) -> str:

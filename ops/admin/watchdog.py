@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -20,6 +21,7 @@ from ops.admin.frames import stack_of
 log = structlog.get_logger(__name__)
 
 DEEPEST = 40  # frames of a stack that are logged, the innermost
+WORTH_SAYING_S = 1.0  # a process that was not run for less is counted, without a line
 KEPT = 5  # holds that are remembered for /debug/stacks
 
 
@@ -56,6 +58,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop_thread = 0
+        self._native_thread = 0
         # Written by the loop, read by the thread.
         self._due = 0.0
         self._cpu_at_beat = 0.0
@@ -73,6 +76,7 @@ class Watchdog:
 
     def start(self) -> None:
         self._loop_thread = threading.get_ident()
+        self._native_thread = threading.get_native_id()
         self._ticked = self._now()
         self._arm()
         self._thread = threading.Thread(target=self._watch, name="admin.watchdog", daemon=True)
@@ -104,13 +108,14 @@ class Watchdog:
             cpu_s = time.thread_time() - self._cpu_at_beat
             due, excused_s = self._excused
             excused_s = excused_s if due == self._due else 0.0
-            if cpu_s < lag_s / 2:  # the thread may not have had its turn yet to say that it was not run either
+            if cpu_s < self._held_s:  # the thread may not have had its turn yet to say that it was not run either
                 excused_s += max(0.0, now - self._ticked - self._interval_s)
-            if lag_s - excused_s <= self._held_s:
+            if lag_s - excused_s <= self._held_s and cpu_s <= self._held_s:
                 self._not_run += 1
-                log.warning(
-                    "the process was not run: stopped, or the machine has no CPU to give", seconds=round(lag_s, 3)
-                )
+                if lag_s >= WORTH_SAYING_S:
+                    log.warning(
+                        "the process was not run: stopped, or the machine has no CPU to give", seconds=round(lag_s, 3)
+                    )
             else:
                 self._held += 1
                 if self._seen_due == self._due and self._logged_at >= self._due:
@@ -130,15 +135,19 @@ class Watchdog:
             # This thread only sleeps: when it comes late and the process has not computed meanwhile, the process was not run.
             if overslept_s > 0 and time.process_time() - cpu_before < overslept_s / 2:
                 excused_s += max(0.0, min(overslept_s, now - due))
+            if now - due - excused_s > self._held_s and due != self._seen_due:
+                frame = self._frames().get(self._loop_thread)
+                stack = stack_of(frame)[-DEEPEST:] if frame is not None else []
+                cpu_s = time.clock_gettime(clock) - self._cpu_at_beat
+                if cpu_s < self._held_s and (_is_idle(stack) or _waits_for_cpu(self._native_thread)):
+                    excused_s = now - due  # it would run if it could
+                else:
+                    self._seen_due = due
+                    self._look(now, now - due, cpu_s, tuple(stack))
             self._excused = due, excused_s
             self._ticked = now
-            if now - due - excused_s > self._held_s and due != self._seen_due:
-                self._seen_due = due
-                self._look(now, now - due, time.clock_gettime(clock) - self._cpu_at_beat)
 
-    def _look(self, now: float, held_s: float, cpu_s: float) -> None:
-        frame = self._frames().get(self._loop_thread)
-        stack = tuple(stack_of(frame)[-DEEPEST:]) if frame is not None else ()
+    def _look(self, now: float, held_s: float, cpu_s: float, stack: tuple[str, ...]) -> None:
         self.holds.append(Hold(time.time(), held_s, cpu_s, stack))
         if now - self._logged_at < self._every_s:
             self._unlogged += 1
@@ -152,3 +161,17 @@ class Watchdog:
             stack=list(stack),
         )
         self._unlogged = 0
+
+
+def _is_idle(stack: list[str]) -> bool:
+    """Whether the loop runs no callback: the innermost frame is the loop's own, waiting for what happens next."""
+    return bool(stack) and stack[-1].startswith(("asyncio/runners.py:", "asyncio/base_events.py:", "selectors.py:"))
+
+
+def _waits_for_cpu(native_thread: int) -> bool:
+    """Whether a thread is runnable, as the kernel says (proc(5)): one that computes nothing then has no CPU to compute on."""
+    try:
+        stat = Path(f"/proc/self/task/{native_thread}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] == "R"

@@ -3,6 +3,7 @@ is held does not answer there, but a signal still makes it write its stacks."""
 
 import os
 import signal
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -45,9 +46,9 @@ def tasks(
         print_json(found)
         return
     print(f"{found['tasks']} tasks")
-    print_table(
+    _print_lines(
         ("count", "oldest", "task", "waits at"),
-        ((group["count"], _age(group["oldest_s"]), group["name"], group["at"]) for group in found["groups"]),
+        [(str(group["count"]), _age(group["oldest_s"]), group["name"], group["at"]) for group in found["groups"]],
     )
     if full:
         for group in found["groups"]:
@@ -88,7 +89,7 @@ def stacks(
         held, cpu = hold["held_s"], hold["cpu_s"]
         _print_stack(f"held the loop for {held:.3f} s and longer, {cpu:.3f} s of it on the CPU", hold["stack"])
     if seconds:
-        for sample in found["samples"]:
+        for sample in sorted(found["samples"], key=lambda sample: sample["thread"] != "event loop"):
             _print_stack(f"{sample['share']:.0%} of {sample['thread']}", sample["stack"])
         return
     for thread in found["threads"]:
@@ -166,6 +167,13 @@ def _signal(process: Process) -> None:
     except PermissionError:
         fail(f"{process.name}: process {process.pid} is somebody else's; run this as the user who owns it")
     print(f"process {process.pid} ({process.name}) writes its stacks to its log")
+
+
+def _print_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table whose cells are whole, however narrow the terminal: a place in the code that is cut off is of no use."""
+    widths = [max(len(row[place]) for row in (columns, *rows)) for place in range(len(columns) - 1)]
+    for row in (columns, *rows):
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
 
 
 def _print_stack(title: str, stack: list[str]) -> None:

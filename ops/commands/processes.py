@@ -91,9 +91,16 @@ def chosen(admin: str | None, name: str | None, data: Path) -> Process:
     return found[0]
 
 
+def here(data: Path) -> Path:
+    """The folder of `taco cluster`; that of `taco up`, if it is the one that exists and none was named."""
+    if data == FOLDER and not (data / _FILE).exists() and (FOLDER.parent / _FILE).exists():
+        return FOLDER.parent
+    return data
+
+
 def cluster_file(data: Path) -> Mapping[str, Any]:
     """Fails with a sentence when it isn't there or makes no sense."""
-    path = data / _FILE
+    path = here(data) / _FILE
     try:
         found: Any = json.loads(path.read_text())
     except FileNotFoundError:
@@ -123,7 +130,7 @@ def cluster_key(data: Path, config: Path | None) -> str:
     if given := os.environ.get(_ENV):
         return given
     try:
-        if key := (data / "cluster.key").read_text().strip():
+        if key := (here(data) / "cluster.key").read_text().strip():
             return key
     except (OSError, UnicodeDecodeError):
         pass  # somebody else's, or none: the settings may have it
