@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dispatcher.delivery import Delivery, later
 from dispatcher.fallback.jobs import job_of, publish_jobs
 from dispatcher.ledger import Ledger
+from dispatcher.pace import Gaps
 from dispatcher.pokes import Poker
 from dispatcher.settle import Settlement
 from push_core.clock import Clock
@@ -21,6 +22,8 @@ class Actions:
     ledger: Ledger
     poker: Poker
     clock: Clock
+    told_again: Gaps
+    """When a gateway that could not be told of what waits is told again."""
 
     async def carry_out(self, settlement: Settlement, about: Iterable[Delivery] = ()) -> list[Applied]:
         """What became of the settlement's changes; `about` are deliveries whose trace ids the trail should carry, besides those that are
@@ -51,7 +54,7 @@ class Actions:
             now = self.clock.wall_ms()
             await self.messages.put_later(
                 [
-                    later(delivery, Task.REPUBLISH, now + delivery.envelope.ack_timeout_ms)
+                    later(delivery, Task.REPUBLISH, now + self.told_again.first_ms)
                     for delivery in stored
                     if delivery.key in not_told
                 ]

@@ -73,7 +73,8 @@ def build(
     )
     nodes = NodeClients(peers, settings, clock, metrics)
     poker = Poker(ports.presence, peers, min(settings.call_timeout_s, settings.slow_node_s), nodes.holding_up)
-    actions = Actions(messages, queues, ledger, poker, clock)
+    told_again = Gaps(int(settings.told_again_s * 1_000), int(settings.told_again_max_s * 1_000))
+    actions = Actions(messages, queues, ledger, poker, clock, told_again)
     routes = VendorRoutes(
         ports.devices,
         settings.vendor_channels,
@@ -157,9 +158,7 @@ def build(
             deadly=settings.poison_deaths,
         ),
         receipts=Receipts(messages, ledger, actions, routes, metrics, settings, clock, lambda: ports.control.shard_map),
-        node_watch=NodeWatch(
-            sent, ports.presence, messages, queues, nodes, metrics, unreached_s=settings.unreached_s
-        ),
+        node_watch=NodeWatch(sent, ports.presence, messages, queues, nodes, metrics, unreached_s=settings.unreached_s),
         relay=Relay(
             messages,
             queues,

@@ -82,11 +82,16 @@ class Republisher:
             rows, ages = [], {}
         open_devices, stored, closed = await self._look(rows, envelopes)
         over.extend(closed)
+        waiting: list[Later] = []
         if stored:
             # A row whose gateway could not be told stays: it is what tells it again.
             not_told = await self._actions.poke([delivery for _, delivery in stored])
             over.extend(row for row, delivery in stored if delivery.key not in not_told)
-        waiting: list[Later] = []
+            waiting.extend(
+                moved(row, now + self._actions.told_again.after(row.tries, 0.0), row.tries)
+                for row, delivery in stored
+                if delivery.key in not_told
+            )
         again: list[Later] = []
         devices_of: dict[int, list[str]] = {}  # one envelope a message, however many rows it has
         for row in rows:

@@ -71,6 +71,12 @@ class DispatcherSettings:
         "After this long without an answer a batch waits no longer for a node: what it was given is looked at again later.",
         at_least=0.01,
     )
+    told_again_s: float = setting(
+        1.0,
+        "When a gateway that could not be told that something waits for its device is told again; doubles.",
+        at_least=0.01,
+    )
+    told_again_max_s: float = setting(10.0, "Longest pause between two such tries.", at_least=0.01)
     sent_memory_s: float = setting(
         60.0, "How long it is remembered which message was given to which node.", at_least=1.0
     )
