@@ -202,13 +202,20 @@ class Life(Generic[P]):
         try:
             async with asyncio.timeout(stop_s):
                 await made.program.stop(stop_s * (1 - STORES_SHARE))
-                if self._ports is not None:
-                    await self._ports.close()
         except TimeoutError:
             log.error(  # noqa: TRY400 - where it hung is not news
                 "did not stop in time; what was under way is found in the store", seconds=stop_s
             )
             process.exit_after(HANGS_ENDS_S, 1)  # threads of a driver may hang as well
             return 1
+        try:
+            async with asyncio.timeout(stop_s * STORES_SHARE):
+                if self._ports is not None:
+                    await self._ports.close()
+        except (
+            TimeoutError
+        ):  # all is handed back; a server that hangs holds up a thread that waits for it, and nothing else
+            log.warning("a store did not close in time", seconds=stop_s * STORES_SHARE)
+            process.exit_after(HANGS_ENDS_S, 0)
         log.info("stopped")
         return 0

@@ -3,6 +3,7 @@
 A driver is loaded when its scheme is chosen and not before. Composition only: no program logic, no defaults of programs.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
@@ -47,16 +48,29 @@ class GatewayPorts:
     rpc: Rpc
 
     async def close(self) -> None:
-        """Close all, each even if another one fails; those that others report to last."""
+        """Close all, each even if another one fails, and at a time: one whose server hangs takes seconds. Those that others report to last."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.metrics.close)
             stack.push_async_callback(self.trail.close)
-            stack.push_async_callback(self.messages.close)
-            stack.push_async_callback(self.devices.close)
-            stack.push_async_callback(self.control.control.close)
-            stack.push_async_callback(self.control.stop)
-            stack.push_async_callback(self.presence.close)
-            stack.push_async_callback(self.limits.close)
+            closed = await asyncio.gather(*(close() for close in self._stores()), return_exceptions=True)
+            for outcome in closed:
+                if outcome is not None:
+                    raise outcome
+
+    def _stores(self) -> list[Callable[[], Awaitable[None]]]:
+        return [
+            self.messages.close,
+            self.devices.close,
+            self._close_control,
+            self.presence.close,
+            self.limits.close,
+        ]
+
+    async def _close_control(self) -> None:
+        try:
+            await self.control.stop()
+        finally:
+            await self.control.control.close()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,8 +79,8 @@ class ApiPorts(GatewayPorts):
 
     queues: Queues
 
-    async def close(self) -> None:
-        await _both(self.queues.close(), GatewayPorts.close(self))
+    def _stores(self) -> list[Callable[[], Awaitable[None]]]:
+        return [*GatewayPorts._stores(self), self.queues.close]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,15 +89,8 @@ class Ports(ApiPorts):
 
     claims: Claims
 
-    async def close(self) -> None:
-        await _both(self.claims.close(), ApiPorts.close(self))
-
-
-async def _both(first: Awaitable[None], then: Awaitable[None]) -> None:
-    try:
-        await first
-    finally:
-        await then
+    def _stores(self) -> list[Callable[[], Awaitable[None]]]:
+        return [*ApiPorts._stores(self), self.claims.close]
 
 
 Wanted = TypeVar("Wanted", bound=GatewayPorts)
@@ -258,6 +265,11 @@ METRICS = _Choice[Metrics](
     {"null": _null_metrics, "memory": _memory_metrics, "prometheus": _prometheus_metrics, "statsd": _statsd_metrics},
 )
 RPC = _Choice[Rpc]("rpc", {"inproc": _inproc_rpc, "grpc": _grpc_rpc})
+
+
+async def open_queues(dsn: str) -> Queues:
+    """The queues alone: what an operator looks at. Raises ConfigError."""
+    return await QUEUES.pick(dsn, _With(StoreSettings(queues=dsn), Clock()))
 
 
 async def open_devices(dsn: str) -> Devices:
