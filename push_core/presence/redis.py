@@ -21,7 +21,7 @@ from push_core.presence.redis_leases import Leases
 from push_core.presence.redis_sweep import Sweeper
 from push_core.redis.client import Command, RedisClient, Script
 
-BUCKETS = 6_144
+BUCKETS = 4_096
 ROUNDS = 5  # in which a batch settles against leases that are found dead one after the other
 LEASES_REMEMBERED = 10_000
 Part = tuple[int, bytes, tuple[bytes, ...]]
@@ -29,7 +29,7 @@ Part = tuple[int, bytes, tuple[bytes, ...]]
 
 
 class RedisPresence:
-    """`buckets` must be the same for all programs: at 6,144 up to 600,000 devices lie compactly."""
+    """`buckets` must be the same for all programs: at 4,096 up to 1.7 million devices lie compactly."""
 
     def __init__(
         self, client: RedisClient, *, buckets: int = BUCKETS, monotonic: Callable[[], float] = time.monotonic

@@ -10,7 +10,7 @@ their node leases again. A route's value, big-endian:
 
     lease 4 | epoch 4 | since 6 | kind of install in the high, length of attempt in the low half of 1 | attempt 0–15 | install
 
-Devices share buckets so that Redis keeps each as a listpack: 128 fields at most (`hash-max-listpack-entries`) of 64 bytes at most.
+Devices share buckets so that Redis keeps each as a listpack: 512 fields at most (`hash-max-listpack-entries`) of 64 bytes at most.
 """
 
 import zlib

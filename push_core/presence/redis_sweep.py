@@ -12,7 +12,7 @@ from push_core.presence.redis_leases import Leases
 from push_core.redis.client import RedisClient
 from push_core.redis.tags import COUNT
 
-AT_ONCE = 32  # buckets in one script: some milliseconds of Redis when they are full
+AT_ONCE = 16  # buckets in one script: some milliseconds of Redis when they are full
 IDLE_BUCKETS = 128  # walked in a call when nobody is known to be dead: for routes of leases that nobody remembers
 
 

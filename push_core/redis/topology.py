@@ -73,23 +73,29 @@ class _Found(Topology):
         self._turn = asyncio.Lock()
         self._asked_at = -ASK_AGAIN_S
         self._doubtful = True
-        self._closed = False
+        self._failure: Unavailable | None = None
 
     async def ready(self, deadline: float) -> None:
         if not self._due():
             return
+        began = _now()
         try:
             async with asyncio.timeout_at(deadline), self._turn:
                 if not self._due():
                     return
+                if self._failure is not None and self._asked_at >= began:
+                    raise Unavailable(self._failure.message)  # somebody asked in vain while we waited
                 gap_s = self._asked_at + ASK_GAP_S - _now()
                 if gap_s > 0:
                     await asyncio.sleep(gap_s * random.uniform(1.0, 1.5))  # noqa: S311 - spreads load
                 try:
                     await self._find(deadline)
+                except Unavailable as error:
+                    self._failure = error
+                    raise
                 finally:
                     self._asked_at = _now()
-                self._doubtful = False
+                self._doubtful, self._failure = False, None
         except Unavailable:
             if not self._usable():
                 raise
