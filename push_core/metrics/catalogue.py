@@ -146,5 +146,6 @@ class Metric(enum.Enum):
         "use",
         "outcome",
     )
+    QUEUES_DELETED = ("queues.deleted", "count", "Queues that were deleted under us, with what they held", "queue")
     QUEUES_REBUILT = ("queues.rebuilt", "count", "Consumers made anew because the broker sent them nothing")
     TRAIL_DROPPED = ("trail.dropped", "count", "Trail events dropped at the buffer's bound")

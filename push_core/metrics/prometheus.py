@@ -29,7 +29,7 @@ class PrometheusMetrics:
         self.dropped = 0
 
     def count(self, metric: Metric, n: int = 1, **tags: str) -> None:
-        if n > 0:  # a counter that fell would be read as a restart
+        if n >= 0:  # a counter that fell would be read as a restart
             self._record(metric, n, tags)
 
     def gauge(self, metric: Metric, value: float, **tags: str) -> None:
