@@ -196,7 +196,7 @@ async def not_ready(host: str, port: int) -> list[str]:
         reader, writer = await asyncio.open_connection(_reached(host), port)
         try:
             writer.write(b"GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
-            head, _, body = (await reader.read(PROBE_BYTES)).partition(b"\r\n\r\n")
+            head, _, body = (await _up_to_its_end(reader)).partition(b"\r\n\r\n")
         finally:
             writer.close()
     except OSError as error:
@@ -208,6 +208,13 @@ async def not_ready(host: str, port: int) -> list[str]:
         return [str(reason) for reason in said["reasons"]]
     except (msgspec.DecodeError, KeyError, TypeError):
         return ["its admin port answered with what can't be read"]
+
+
+async def _up_to_its_end(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readexactly(PROBE_BYTES)
+    except asyncio.IncompleteReadError as ended:
+        return ended.partial
 
 
 def _reached(host: str) -> str:
