@@ -19,6 +19,7 @@ from ops.commands import (
     gateway,
     listen,
     messages,
+    queue,
     status,
     token,
     up,
@@ -48,6 +49,7 @@ cli.add_typer(device.group, name="device")
 cli.add_typer(app.group, name="app")
 cli.add_typer(db.group, name="db")
 cli.add_typer(zones.group, name="zones")
+cli.add_typer(queue.group, name="queue")
 cli.command()(status.status)
 cli.command()(doctor.doctor)
 cli.add_typer(debug.group, name="debug")
