@@ -4,7 +4,7 @@ import os
 
 from hypothesis import settings
 
-from tests.support.maria import maria_tables
+from tests.support.maria import maria_tables, more_maria_tables
 from tests.support.redis_cluster import redis_cluster
 from tests.support.redis_stores import redis_at, redis_cluster_at
 from tests.support.servers import maria_server, rabbit_server, redis_server
@@ -12,6 +12,7 @@ from tests.support.servers import maria_server, rabbit_server, redis_server
 __all__ = [
     "maria_server",
     "maria_tables",
+    "more_maria_tables",
     "rabbit_server",
     "redis_at",
     "redis_cluster",

@@ -13,12 +13,13 @@ What holds for every adapter:
 
 import enum
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from push_core.clock import WallMs
 from push_core.envelope import Envelope
+from push_core.errors import DeadlineExceeded, Unavailable
 from push_core.lifecycle import Reason, State
 from push_core.models import DeviceKey
 
@@ -26,7 +27,7 @@ INBOX_LIMIT = 1_000
 IDEMPOTENCY_MS = 24 * 3_600_000
 
 
-class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
+class NewMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A validated message with its id, as the API commits it. `digest` is a hash of the request's meaning: the same key
     with another digest is a conflict."""
 
@@ -42,7 +43,7 @@ class Commit(enum.Enum):
     COLLISION = "collision"  # the id is taken: make a new one; nothing was written
 
 
-class Committed(msgspec.Struct, frozen=True):
+class Committed(msgspec.Struct, frozen=True, gc=False):
     outcome: Commit
     id: int
 
@@ -70,7 +71,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None = None
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """Where one delivery is: what a repeat is checked against, and what a policy decides by."""
 
     state: State
@@ -79,7 +80,7 @@ class Standing(msgspec.Struct, frozen=True):
     vendor: str = ""  # the vendor channel that accepted it, if one did
 
 
-class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
+class InboxRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message that waits for a device. `recall` rows ask the device to take a delivered message back; they have no push."""
 
     id: int
@@ -92,7 +93,7 @@ class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
     recall: bool = False
 
 
-class InboxAsk(msgspec.Struct, frozen=True):
+class InboxAsk(msgspec.Struct, frozen=True, gc=False):
     """Rows of one device in order (priority, id), after the given position; `after=None` starts at the first."""
 
     app: str
@@ -102,10 +103,12 @@ class InboxAsk(msgspec.Struct, frozen=True):
 
 
 class InboxPage(msgspec.Struct, frozen=True):
-    """`waiting` counts all rows of the device, whatever `after` and `limit` were."""
+    """`waiting` counts all rows of the device, whatever `after` and `limit` were. `partial`: a store that is away may have more, which
+    may sort before these; ask again from the first."""
 
     rows: list[InboxRow]
     waiting: int
+    partial: bool = False
 
 
 class Task(enum.StrEnum):
@@ -116,7 +119,7 @@ class Task(enum.StrEnum):
     EXPIRE = "expire"  # end a delivery that has no inbox row at its deadline
 
 
-class Later(msgspec.Struct, frozen=True, kw_only=True):
+class Later(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A row with a time (nothing waits in the broker). One row for each (id, device, task); putting it again
     keeps the earlier `due` and resets nothing, unless `replace` is set."""
 
@@ -129,7 +132,7 @@ class Later(msgspec.Struct, frozen=True, kw_only=True):
     replace: bool = False
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One wished move of one delivery, with everything that must happen in the same transaction if, and only if, the
     move is made.
 
@@ -164,7 +167,7 @@ class Applied(enum.Enum):
     FOREIGN = "foreign"  # no such delivery for this (app, device)
 
 
-class Ended(msgspec.Struct, frozen=True):
+class Ended(msgspec.Struct, frozen=True, gc=False):
     """A delivery that ended as a side effect (displaced, swept, recalled): for trail and counters."""
 
     id: int
@@ -200,14 +203,34 @@ class IssuerLease(msgspec.Struct, frozen=True):
     until: WallMs
 
 
+class TooLate(Unavailable):
+    """The ids of a commit were too old when their turn came; nothing was written."""
+
+
+class Partly(DeadlineExceeded):
+    """A store made of several (`sharded.py`) did what was asked where it could. `results` has one entry for each item of the call, in order:
+    what its method answers for it, or the error of its store. Who takes no notice of this class takes it for "unknown", which is true of the whole.
+    """
+
+    def __init__(self, message: str, results: Sequence[Any]) -> None:
+        super().__init__(message)
+        self.results = results
+        self.ended: Sequence[Ended] = ()  # of `apply`
+
+
 class Messages(Protocol):
+    def stores(self) -> "Sequence[Messages]":
+        """The stores that this one is made of, in a fixed order, each with cursors of its own: itself alone for a store that is one.
+        A reader that keeps a place reads each by itself, so that one that is away holds up nobody and is not passed over."""
+        ...
+
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def commit(self, batch: Sequence[NewMessage], *, now: WallMs, oldest_ms: int = 5_000) -> list[Committed]:
         """Write messages, a delivery (`accepted`) for each named device, and idempotency keys, in one transaction.
 
         Keys count within (app, key) for 24 h; two of one key in one batch: the first is done, the others replay or
-        conflict. One bad item fails nobody else. Raises Unavailable, with nothing written, when an id is older than `oldest_ms`
+        conflict. One bad item fails nobody else. Raises TooLate, with nothing written, when an id is older than `oldest_ms`
         at the moment of committing (the relay's reading of a second of ids must not be overtaken).
         """
         ...

@@ -6,7 +6,6 @@ from typing import Self
 
 from push_core.clock import WallMs
 from push_core.envelope import Envelope
-from push_core.errors import Unavailable
 from push_core.fuse import MakeFuse
 from push_core.ids import time_of
 from push_core.lifecycle import Reason
@@ -24,6 +23,7 @@ from push_core.messages.port import (
     Outcome,
     Recalled,
     Standing,
+    TooLate,
 )
 from push_core.models import DeviceKey
 from push_core.sql import acceptance, expansion, inbox, later, leases, moves, relay, views
@@ -40,9 +40,13 @@ class SqlMessages(Messages):
         self._partitions = Partitions(database.options.partition_days) if database.options else None
 
     @classmethod
-    async def open(cls, dsn: str, *, readers: int = 2, fuse: MakeFuse | None = None) -> Self:
-        """Raises ConfigError for a bad DSN and for tables of another release, Unavailable when the store can't be used now."""
-        return cls(await Database.open(dsn, "messages", readers=readers, writers=2, fuse=fuse))
+    async def open(cls, dsn: str, *, readers: int = 2, fuse: MakeFuse | None = None, must_answer: bool = True) -> Self:
+        """Raises ConfigError for a bad DSN and for tables of another release, Unavailable when the store can't be used now; a server that
+        need not answer yet is looked at when it does."""
+        return cls(await Database.open(dsn, "messages", readers=readers, writers=2, fuse=fuse, must_answer=must_answer))
+
+    def stores(self) -> Sequence[Messages]:
+        return (self,)
 
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -56,7 +60,7 @@ class SqlMessages(Messages):
             # `now` was true when the call was made; it may have waited for its turn since.
             age = now + int((time.monotonic() - called) * 1_000) - oldest
             if age > oldest_ms:
-                raise Unavailable(f"ids are {age} ms old (limit {oldest_ms} ms): too late to commit them")
+                raise TooLate(f"ids are {age} ms old (limit {oldest_ms} ms): too late to commit them")
 
         return await self._db.write(lambda conn: acceptance.commit(conn, batch, now), before_commit=check_age)
 

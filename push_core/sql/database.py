@@ -38,6 +38,8 @@ class Database:
         self._deadline_s = deadline_s
         self._under_way = 0
         self._closed = False
+        self._unseen: Callable[[Connection], None] | None = None  # what a server must pass before it is used
+        self._looking = asyncio.Lock()
         self._writes: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._reads = queue.SimpleQueue() if place.readers else self._writes
         self._writers = [
@@ -59,11 +61,13 @@ class Database:
         writers: int = 1,
         deadline_s: float = DEADLINE_S,
         fuse: MakeFuse | None = None,
+        must_answer: bool = True,
     ) -> Self:
         """Connect and start the threads. An embedded store's tables are brought to this version; a server's must be already, since they
         are shared with programs of other versions (`taco db upgrade`).
 
-        Raises ConfigError for a bad DSN and for tables that this version doesn't work with, Unavailable when the store can't be used now.
+        Raises ConfigError for a bad DSN and for tables that this version doesn't work with, Unavailable when the store can't be used now. A
+        server that need not answer (`must_answer`) is looked at before the first call that reaches it; what is wrong is Unavailable then.
         """
         place = place_of(dsn, readers=readers, writers=writers)
         engine = place.make_engine()
@@ -76,13 +80,16 @@ class Database:
         )
         try:
             if not place.embedded:
-                await store.read(lambda conn: check_server(conn, schema, place))
+                store._unseen = lambda conn: check_server(conn, schema, place)
+                await store._look()
             elif await store.read(lambda conn: needs_upgrade(conn, schema, place.name)):
                 await store.write(lambda conn: upgrade(conn, schema), deadline_s=60.0)
         except Denied as error:  # waiting doesn't help
             await store.close()
             raise ConfigError(error.message) from None
-        except BaseException:
+        except BaseException as error:
+            if not must_answer and isinstance(error, Unavailable):
+                return store
             await store.close()
             raise
         return store
@@ -139,12 +146,29 @@ class Database:
     ) -> R:
         seconds = self._deadline_s if deadline_s is None else deadline_s
         if self._fuse is None:
+            await self._seen()
             return await self._made(calls, Call(work, asyncio.get_running_loop(), before_commit), seconds)
 
         async def make() -> R:
+            await self._seen()
             return await self._made(calls, Call(work, asyncio.get_running_loop(), before_commit), seconds)
 
         return await self._fuse.run(make, critical=critical)
+
+    async def _look(self) -> None:
+        async with self._looking:
+            check = self._unseen
+            if check is not None:
+                await self._made(self._reads, Call(check, asyncio.get_running_loop()), self._deadline_s)
+                self._unseen = None
+
+    async def _seen(self) -> None:
+        if self._unseen is None:
+            return
+        try:
+            await self._look()
+        except ConfigError as error:
+            raise Unavailable(str(error)) from None
 
     async def _made(self, calls: "queue.SimpleQueue[Call[Any] | None]", call: Call[R], seconds: float) -> R:
         if self._closed:

@@ -9,8 +9,8 @@ import pytest
 from push_core.envelope import Envelope
 from push_core.ids import make_id
 from push_core.lifecycle import Reason, State
+from push_core.messages.open import open_messages
 from push_core.messages.port import Applied, Change, Commit, InboxAsk, InboxRow, Messages, MessageView, NewMessage
-from push_core.messages.sql import SqlMessages
 from tests.support.envelopes import sample
 
 NOW = 1_790_000_000_000
@@ -19,7 +19,15 @@ APP = "courier"
 OTHER = "customer"
 
 
+class Shards:
+    """Which shards messages get: the 7th, or, for stores made of several, one after the other."""
+
+    spread = False
+
+
 def message_id(n: int, at: int = NOW) -> int:
+    if Shards.spread:
+        return make_id(at + n // 128, n % 128, 3, 0)
     return make_id(at + n // 128, 7, 3, n % 128)
 
 
@@ -67,7 +75,7 @@ class MessagesContract:
 
     @pytest.fixture
     async def store(self, dsn: str) -> AsyncIterator[Messages]:
-        store = await SqlMessages.open(dsn)
+        store = await open_messages(dsn)
         yield store
         await store.close()
 

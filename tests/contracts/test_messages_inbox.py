@@ -4,7 +4,7 @@ from push_core.lifecycle import Reason, State
 from push_core.messages.port import INBOX_LIMIT, Applied, Ended, InboxAsk, Later, Messages, Task
 from push_core.models import Priority
 from tests.contracts.messages_support import APP, HOUR, NOW, OTHER, MessagesContract, moves, new, row, waits
-from tests.contracts.sql_stores import OnMaria, OnSqliteFile, OnSqliteMemory
+from tests.contracts.sql_stores import OnMaria, OnSqliteFile, OnSqliteMemory, OnTwoMarias, OnTwoSqliteFiles
 
 
 class Inbox(MessagesContract):
@@ -165,3 +165,9 @@ class TestInboxOnSqliteMemory(OnSqliteMemory, Inbox): ...
 
 
 class TestInboxOnMaria(OnMaria, Inbox): ...
+
+
+class TestInboxOnTwoSqliteFiles(OnTwoSqliteFiles, Inbox): ...
+
+
+class TestInboxOnTwoMarias(OnTwoMarias, Inbox): ...

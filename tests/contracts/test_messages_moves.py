@@ -6,7 +6,7 @@ import pytest
 from push_core.lifecycle import ENDS, OPEN, Reason, State, may_move
 from push_core.messages.port import Applied, Later, Messages, Standing, Task
 from tests.contracts.messages_support import APP, NOW, OTHER, MessagesContract, moves, new, waits
-from tests.contracts.sql_stores import OnMaria, OnSqliteFile, OnSqliteMemory
+from tests.contracts.sql_stores import OnMaria, OnSqliteFile, OnSqliteMemory, OnTwoMarias, OnTwoSqliteFiles
 
 MADE, REPEAT, LATE, FOREIGN = Applied.MADE, Applied.REPEAT, Applied.LATE, Applied.FOREIGN
 
@@ -170,3 +170,9 @@ class TestMovesOnSqliteMemory(OnSqliteMemory, Moves): ...
 
 
 class TestMovesOnMaria(OnMaria, Moves): ...
+
+
+class TestMovesOnTwoSqliteFiles(OnTwoSqliteFiles, Moves): ...
+
+
+class TestMovesOnTwoMarias(OnTwoMarias, Moves): ...

@@ -47,3 +47,8 @@ class Tables:
 @pytest.fixture(scope="session")
 def maria_tables(maria_server: MariaServer) -> Tables:
     return Tables(maria_server, "contracts")
+
+
+@pytest.fixture(scope="session")
+def more_maria_tables(maria_server: MariaServer) -> Tables:
+    return Tables(maria_server, "more_contracts")
