@@ -122,7 +122,8 @@ class Dispatcher:
         for intake, channel in zip(parts.vendor_intakes, self._channels, strict=True):
             self._loops.keep(f"vendor {channel.name}", intake.run)
         if "relay" in settings.roles:
-            self._every("relay", settings.relay_every_s, parts.relay.run_once)
+            for number, relay in enumerate(parts.relays):  # each by itself: a store that is away holds up nobody's
+                self._every(f"relay{number or ''}", settings.relay_every_s, relay.run_once)
             self._every("gauges", settings.gauges_every_s, parts.gauges.run_once)
             self._busy("later", settings.later_every_s, self._later_full)
             self._busy("expire", settings.sweep_every_s, parts.sweep.expire)

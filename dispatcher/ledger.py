@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from push_core.batching import Batcher
 from push_core.clock import WallMs
+from push_core.errors import TacoError
 from push_core.lifecycle import RANK
-from push_core.messages.port import Applied, Change, Ended, Messages, Outcome
+from push_core.messages.port import Applied, Change, Ended, Messages, Outcome, Partly
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.trail.port import Event, Trail
@@ -84,17 +85,15 @@ class Ledger:
         await self._plain.close()
         await self._rest.close()
 
-    async def _work(self, lists: Sequence[Sequence[Change]]) -> list[list[Applied]]:
+    async def _work(self, lists: Sequence[Sequence[Change]]) -> Sequence[list[Applied] | BaseException]:
         changes = [change for part in lists for change in part] if len(lists) > 1 else lists[0]
-        outcome: Outcome = await self._messages.apply(changes, now=self._wall_ms())
+        try:
+            outcome: Outcome = await self._messages.apply(changes, now=self._wall_ms())
+        except Partly as partly:
+            self.note_ended(partly.ended)
+            return _by_list(lists, partly.results)
         self.note_ended(outcome.ended)
-        if len(lists) == 1:
-            return [outcome.applied]
-        results, start = [], 0
-        for part in lists:
-            results.append(outcome.applied[start : start + len(part)])
-            start += len(part)
-        return results
+        return [outcome.applied] if len(lists) == 1 else _by_list(lists, outcome.applied)
 
     def _note(
         self, changes: Sequence[Change], applied: Sequence[Applied], traces: Mapping[int, str], node: str
@@ -123,3 +122,17 @@ class Ledger:
             self._trail.write(events)
             for (state, why), n in states.items():
                 self._metrics.count(Metric.DI_STATES, n, state=state, reason=why)
+
+
+def _by_list(
+    lists: Sequence[Sequence[Change]], results: Sequence[Applied | TacoError]
+) -> list[list[Applied] | BaseException]:
+    found: list[list[Applied] | BaseException] = []
+    start = 0
+    for part in lists:
+        mine = results[start : start + len(part)]
+        start += len(part)
+        applied = [result for result in mine if isinstance(result, Applied)]
+        # A store of several was away: whoever brought the list brings it again, and what was made is a repeat then.
+        found.append(applied if len(applied) == len(mine) else next(r for r in mine if isinstance(r, TacoError)))
+    return found

@@ -48,12 +48,17 @@ class Parts:
     intake: Intake[Envelope]
     receipts: Receipts
     node_watch: NodeWatch
-    relay: Relay
+    relays: list[Relay]  # one for each store
     gauges: QueueGauges
     later: LaterPoller
     sweep: Sweep
     workers: list[VendorWorker]
     vendor_intakes: list[Intake[VendorJob]]
+
+    @property
+    def relay(self) -> Relay:
+        """That of the first store, which is usually the only one."""
+        return self.relays[0]
 
 
 def build(
@@ -159,17 +164,21 @@ def build(
         ),
         receipts=Receipts(messages, ledger, actions, routes, metrics, settings, clock, lambda: ports.control.shard_map),
         node_watch=NodeWatch(sent, ports.presence, messages, queues, nodes, metrics, unreached_s=settings.unreached_s),
-        relay=Relay(
-            messages,
-            queues,
-            ports.claims,
-            metrics,
-            clock,
-            holder=holder,
-            lags_s=(settings.relay_first_s, settings.relay_second_s, settings.relay_third_s),
-            gap_s=settings.relay_gap_s,
-            page=settings.relay_page,
-        ),
+        relays=[
+            Relay(
+                store,
+                queues,
+                ports.claims,
+                metrics,
+                clock,
+                holder=holder,
+                lags_s=(settings.relay_first_s, settings.relay_second_s, settings.relay_third_s),
+                gap_s=settings.relay_gap_s,
+                page=settings.relay_page,
+                place=f"{number}." if number else "",
+            )
+            for number, store in enumerate(messages.stores())
+        ],
         gauges=QueueGauges(
             queues,
             metrics,

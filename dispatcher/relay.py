@@ -44,8 +44,11 @@ class Relay:
         lags_s: Sequence[float],
         gap_s: float,
         page: int,
+        place: str = "",
     ) -> None:
+        """`messages` is one store; `place` tells it from the others, where there are several."""
         self._messages = messages
+        self._place = place
         self._claims = claims
         self._holder = holder
         self._metrics = metrics
@@ -62,7 +65,7 @@ class Relay:
         found = await self._after_broker_loss(now)
         for lag_ms in self._lags_ms:
             found += await self._read(f"relay.{lag_ms}", now - lag_ms, due=now + self._gap_ms)
-            self._metrics.gauge(Metric.DI_RELAY_READ, now // 1_000, reading=str(lag_ms))
+            self._metrics.gauge(Metric.DI_RELAY_READ, now // 1_000, reading=f"{self._place}{lag_ms}")
         return found
 
     async def _read(self, name: str, until: WallMs, *, due: WallMs) -> int:
@@ -108,7 +111,7 @@ class Relay:
         if await self._seen(incarnation) is None:
             self._incarnation = incarnation
             return 0
-        claim = f"relay.broker.{incarnation}"
+        claim = f"relay.broker.{self._place}{incarnation}"
         if not await self._claimed(claim):
             return 0  # another relay is at it: whether it gets to the end is seen next time
         place = await self._seen(incarnation)  # again: it may just have been done

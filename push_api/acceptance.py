@@ -18,7 +18,7 @@ from push_core.clock import Clock
 from push_core.envelope import Envelope
 from push_core.errors import Overloaded, TacoError, Unavailable, UserError
 from push_core.lifecycle import State
-from push_core.messages.port import Commit, Committed, Messages, NewMessage
+from push_core.messages.port import Commit, Committed, Messages, NewMessage, Partly
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.models import App
@@ -111,7 +111,9 @@ class Acceptance:
                 break
             taken, again = [], []
             for index, envelope, answer in zip(todo, envelopes, committed, strict=True):
-                if answer.outcome is Commit.DONE:
+                if isinstance(answer, TacoError):  # its store is away, others took theirs
+                    outcomes[index] = answer
+                elif answer.outcome is Commit.DONE:
                     taken.append(envelope)
                     outcomes[index] = answer.id
                 elif answer.outcome is Commit.REPLAY:
@@ -128,7 +130,7 @@ class Acceptance:
             todo = again
             if not todo:
                 break
-        taken_ids = Unavailable("no free message id was found")
+        taken_ids = Unavailable("no store took the message: the ids were taken, or the stores of their shards are away")
         return [taken_ids if outcome is None else outcome for outcome in outcomes]
 
     async def _envelopes(self, items: Sequence[tuple[Group, Draft]]) -> list[Envelope]:
@@ -144,13 +146,16 @@ class Acceptance:
             envelopes.append(envelope_of(draft, made, group.app, now, group.traceparent))
         return envelopes
 
-    async def _write(self, drafts: Sequence[Draft], envelopes: Sequence[Envelope]) -> list[Committed]:
+    async def _write(self, drafts: Sequence[Draft], envelopes: Sequence[Envelope]) -> Sequence[Committed | TacoError]:
         batch = [
             NewMessage(envelope=envelope, idempotency_key=draft.key, digest=draft.digest)
             for draft, envelope in zip(drafts, envelopes, strict=True)
         ]
         call = self._messages.commit(batch, now=self._clock.wall_ms())
-        return await within(self._timeout_s, "the message store", call)
+        try:
+            return await within(self._timeout_s, "the message store", call)
+        except Partly as partly:
+            return partly.results
 
     def _hand_on(self, envelopes: Sequence[Envelope]) -> None:
         self._publisher.give(envelopes)

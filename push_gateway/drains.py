@@ -130,6 +130,7 @@ class Drains:
         if current is None:
             return
         current.reading = False
+        current.more = current.more or page.partial
         settled, current.settled = current.settled, set()
         tried = current.tried | self._receipts.tried(connection.key)
         now, wall = self._clock.monotonic(), self._clock.wall_ms()
@@ -141,6 +142,10 @@ class Drains:
             current.after = row.priority, row.id
         else:
             if len(page.rows) < current.limit:  # the end of the inbox
+                if page.partial:  # a store is away, whose rows may come before these: from the first again, later
+                    current.more, current.after, current.reading = False, None, True
+                    self._fail(connection)
+                    return
                 if not current.more:
                     self.forget(connection)
                     return
@@ -179,7 +184,8 @@ class Drains:
                 "inboxes could not be read; trying again", exc_info=None if expected else error, error=str(error)
             )
             return [None] * len(connections)
-        self._backoff.reset()
+        if not any(page is not None and page.partial for page in pages):
+            self._backoff.reset()
         for connection, page in zip(connections, pages, strict=True):
             if page is not None:
                 self.take(connection, page)
