@@ -40,11 +40,11 @@ ACKS_S = 15.0
 
 
 async def run(options: argparse.Namespace, data: Path) -> dict[str, Any]:
-    async with _backends(options, data) as running:
+    async with backends(options, data) as running:
         return await measure(options, running) | {"durable": running.durable}
 
 
-def _backends(options: argparse.Namespace, data: Path) -> AbstractAsyncContextManager[Running]:
+def backends(options: argparse.Namespace, data: Path) -> AbstractAsyncContextManager[Running]:
     if options.backends == "embedded":
         return embedded(data, *options.up)
     return real(
