@@ -56,7 +56,7 @@ class RedisCluster:
         self.password = secrets.token_urlsafe(12)
         self.nodes = [OwnRedis(folder / f"node-{number}", self.password) for number in range(3)]
         for node in self.nodes:
-            node.lines = ("cluster-enabled yes", f"cluster-port {node._ports['bus']}", "cluster-node-timeout 2000")
+            node.lines = ("cluster-enabled yes", f"cluster-port {node._ports['bus']}", "cluster-node-timeout 5000")
 
     @property
     def dsn(self) -> str:
@@ -120,6 +120,11 @@ class SentinelSite:
     def stop(self) -> None:
         for server in (self.sentinel, self.replica, self.master):
             server.kill()
+
+    def fail_over(self) -> bool:
+        """Make the replica the master, while both are well. False if the Sentinel does not know enough of it yet."""
+        with redis.Redis(port=self.sentinel.port) as sentinel:
+            return bool(sentinel.execute_command("SENTINEL", "FAILOVER", self.SERVICE))
 
     def _replicates(self) -> bool:
         with direct(self.replica.dsn) as server:
