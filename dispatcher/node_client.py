@@ -54,7 +54,7 @@ class NodeClient:
         if not self._began:
             return False
         oldest = next(iter(self._began.values()))
-        return self._suspect or self._clock.monotonic() - oldest >= self._settings.slow_node_s
+        return self._suspect or self._clock.monotonic() - oldest >= self._settings.silent_node_s
 
     @property
     def unreached_s(self) -> float:

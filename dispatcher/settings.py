@@ -58,6 +58,18 @@ class DispatcherSettings:
     apply_parallel: int = setting(2, "Writes to the message store under way at a time.", at_least=1)
     apply_bound: int = setting(10_000, "Lists of changes that may wait for the message store.", at_least=1)
 
+    route_cache_s: float = setting(
+        0.0,
+        "How long it is remembered where a device is, for a first offer; 0: not at all. Worth it where few devices get most "
+        "messages (docs/decisions/0012).",
+        at_least=0.0,
+        at_most=2.0,
+    )
+    route_stale_s: float = setting(
+        10.0, "If it is: how long past that a route is tried while presence is away.", at_least=0.0
+    )
+    route_cache: int = setting(100_000, "Routes remembered then.", at_least=1)
+
     # calling gateways
     call_timeout_s: float = setting(5.0, "Deadline of a call to a gateway.", at_least=0.01)
     calls_per_node: int = setting(4, "Deliver calls under way to one node at a time.", at_least=1)
@@ -67,21 +79,14 @@ class DispatcherSettings:
         1_024, "Lists of messages that may wait for one node; beyond it they are put off.", at_least=1
     )
     slow_node_s: float = setting(
-        1.0,
+        0.25,
         "After this long without an answer a batch waits no longer for a node: what it was given is looked at again later.",
         at_least=0.01,
     )
-    told_again_s: float = setting(
+    silent_node_s: float = setting(
         1.0,
-        "When a gateway that could not be told that something waits for its device is told again; doubles.",
+        "A node that has not answered a call for so long is given nothing more until it does: what is for it waits in inboxes.",
         at_least=0.01,
-    )
-    told_again_max_s: float = setting(10.0, "Longest pause between two such tries.", at_least=0.01)
-    sent_memory_s: float = setting(
-        60.0, "How long it is remembered which message was given to which node.", at_least=1.0
-    )
-    sent_memory: int = setting(
-        1_000_000, "Messages remembered; beyond it the oldest are left to the relay.", at_least=1_000
     )
     unreached_s: float = setting(
         3.0,

@@ -93,7 +93,7 @@ async def test_an_answer_for_other_devices_is_no_answer(monkeypatch: pytest.Monk
 
 
 async def test_while_a_call_is_overdue_nothing_waits_behind_it() -> None:
-    line = await Line(slow_node_s=1.0).start()
+    line = await Line(silent_node_s=1.0).start()
     line.node.gate = asyncio.Event()
     first = asyncio.create_task(line.deliver(1))
     while not line.node.calls:
