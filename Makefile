@@ -40,7 +40,7 @@ types: $(VENV)/.developed ## mypy --strict
 bench: $(VENV)/.developed ## push end to end at 2,000 a second for 15 s on embedded stores
 	$(BIN)/python -m bench.e2e --backends embedded --devices 1000 --rate 2000 --seconds 15 --batch 50 --json $(ARGS)
 
-docs: $(VENV)/.developed ## write docs/config.md, errors.md, metrics.md and states.md from the code
+docs: $(VENV)/.developed ## write docs/alarms.md, config.md, errors.md, metrics.md and states.md from the code
 	$(BIN)/python -m ops.docs
 
 proto: $(VENV)/.developed ## make the protobuf modules from their .proto files

@@ -1,6 +1,7 @@
 """Documents made from the code, so that they can't disagree with it: `python -m ops.docs` writes them, a test holds them equal.
 
-config.md from the settings' fields, errors.md from the codes and reasons, metrics.md from the catalogue, states.md from the state table.
+config.md from the settings' fields, errors.md from the codes and reasons, metrics.md from the catalogue, states.md from the state table,
+alarms.md and the rules for Prometheus from the alarms.
 """
 
 import inspect
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 
+from ops.alarms import ALARMS, RULES, rules
 from ops.settings import SECTIONS
 from push_core.errors import CODES
 from push_core.lifecycle import ENDS, RANK, Reason, State, may_move
@@ -75,6 +77,15 @@ Tags take few values: an app's name at most, never a device or an id.
 
 {metrics}"""
 
+_ALARMS = """\
+# Alarms
+
+`page`: somebody is woken, because messages are late or refused. `ticket`: looked at in the morning. For Prometheus:
+[ops/sop/alarms.rules.yml](../ops/sop/alarms.rules.yml), made from the same list; each process is scraped at its admin port with
+`metrics = "prometheus://"` under `[stores]`. They are for programs of their own (`taco api`, `taco gateway`, `taco dispatcher`).
+
+{alarms}"""
+
 _STATES = """\
 # States of a delivery
 
@@ -128,6 +139,21 @@ def metrics() -> str:
     return _METRICS.format(metrics=table(("name", "kind", "tags", "what it says"), rows))
 
 
+def alarms() -> str:
+    rows = [
+        (
+            f"`{alarm.name}`",
+            alarm.severity,
+            alarm.when,
+            f"{alarm.for_s} s" if alarm.for_s else "at once",
+            ", ".join(f"`{metric.value}`" for metric in alarm.metrics),
+            f"[{alarm.runbook}](../ops/sop/{alarm.runbook})",
+        )
+        for alarm in ALARMS
+    ]
+    return _ALARMS.format(alarms=table(("alarm", "severity", "when", "for", "metrics", "runbook"), rows))
+
+
 def states() -> str:
     rows = [
         (f"`{a}`", "end" if a in ENDS else RANK[a], ", ".join(f"`{b}`" for b in State if may_move(a, b)) or "–")
@@ -154,6 +180,7 @@ def state_diagram() -> str:
 
 
 DOCUMENTS: dict[str, Callable[[], str]] = {
+    "alarms.md": alarms,
     "config.md": config,
     "errors.md": errors,
     "metrics.md": metrics,
@@ -162,8 +189,9 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
 
 
 def render() -> dict[str, str]:
-    """File name to text."""
-    return {name: _MADE + make().rstrip() + "\n" for name, make in DOCUMENTS.items()}
+    """File name to text; names are relative to docs/."""
+    documents = {name: _MADE + make().rstrip() + "\n" for name, make in DOCUMENTS.items()}
+    return {**documents, f"../{RULES}": rules()}
 
 
 def write(folder: Path) -> list[Path]:
@@ -173,6 +201,7 @@ def write(folder: Path) -> list[Path]:
     for name, text in render().items():
         path = folder / name
         if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
             written.append(path)
     return written
@@ -197,6 +226,7 @@ def comments_of(cls: type[Enum]) -> dict[str, str]:
 if __name__ == "__main__":
     changed = write(FOLDER)
     print(
-        "\n".join(f"wrote {path.relative_to(FOLDER.parent)}" for path in changed) or "the documents are up to date",
+        "\n".join(f"wrote {path.resolve().relative_to(FOLDER.parent)}" for path in changed)
+        or "the documents are up to date",
         file=sys.stderr,
     )
