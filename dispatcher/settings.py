@@ -88,6 +88,18 @@ class DispatcherSettings:
         "A node that has not answered a call for so long is given nothing more until it does: what is for it waits in inboxes.",
         at_least=0.01,
     )
+    told_again_s: float = setting(
+        1.0,
+        "When a gateway that could not be told that something waits for its device is told again; doubles.",
+        at_least=0.01,
+    )
+    told_again_max_s: float = setting(10.0, "Longest pause between two such tries.", at_least=0.01)
+    sent_memory_s: float = setting(
+        60.0, "How long it is remembered which message was given to which node.", at_least=1.0
+    )
+    sent_memory: int = setting(
+        1_000_000, "Messages remembered; beyond it the oldest are left to the relay.", at_least=1_000
+    )
     unreached_s: float = setting(
         3.0,
         "A gateway that nobody was found at for so long counts as gone: what it had un-acked is put back before its lease runs out.",
