@@ -184,11 +184,12 @@ class Drains:
                 "inboxes could not be read; trying again", exc_info=None if expected else error, error=str(error)
             )
             return [None] * len(connections)
-        if not any(page is not None and page.partial for page in pages):
-            self._backoff.reset()
+        failed = len(self._failed)
         for connection, page in zip(connections, pages, strict=True):
             if page is not None:
                 self.take(connection, page)
+        if len(self._failed) == failed:
+            self._backoff.reset()
         return [None] * len(connections)
 
     def _fail(self, connection: Connection) -> None:
