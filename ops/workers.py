@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 import structlog
@@ -47,7 +48,7 @@ class Workers:
         return [f"{self.settings.gateway.name}.{number}" for number in range(1, self.count + 1)]
 
     def specs(self, port: int) -> list[Spec]:
-        """A fixed admin port is the parent's; the workers' follow it."""
+        """A fixed admin port is the parent's, and the workers' follow it; a fixed port for internal calls is the first worker's."""
         own, admin = self.settings.gateway, self.settings.admin.port
         return [
             Spec(
@@ -59,10 +60,26 @@ class Workers:
                     *("--admin-port", str(admin + number if admin > 0 else admin)),
                     *self.arguments,
                 ],
-                env={"TACO_GATEWAY_REUSE_PORT": "true"},
+                env={
+                    "TACO_GATEWAY_REUSE_PORT": "true",
+                    "TACO_STORES_RPC": _with_port(self.settings.stores.rpc, number - 1),
+                },
             )
             for number, name in enumerate(self.names, start=1)
         ]
+
+
+def _with_port(dsn: str, offset: int) -> str:
+    """The DSN with its port moved on; 0 stays a free one.
+
+    >>> _with_port("grpc://10.0.0.1:7000?advertise=gw", 2), _with_port("grpc://[::1]:0", 2)
+    ('grpc://10.0.0.1:7002?advertise=gw', 'grpc://[::1]:0')
+    """
+    url = urlsplit(dsn)
+    if not url.port:
+        return dsn
+    host = url.netloc.rpartition(":")[0]
+    return urlunsplit(url._replace(netloc=f"{host}:{url.port + offset}"))
 
 
 def run(workers: Workers, announce: Callable[[Mapping[str, Any]], None]) -> int:

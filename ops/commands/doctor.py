@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.commands.options import DATA, AsJson, Data
+from ops.commands.options import DATA, AsJson
 from ops.commands.output import Exit, fail, print_json, print_table
+from ops.commands.processes import FOLDER
 
 if TYPE_CHECKING:
     from ops.doctor.examine import Patient
@@ -26,7 +27,16 @@ def doctor(
             show_default="DATA/cluster.toml or taco.toml, if there is one",
         ),
     ] = None,
-    data: Data = DATA,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            envvar="TACO_DATA",
+            metavar="DIR",
+            help="Folder of `taco up`, `taco cluster` or the programs.",
+            show_default="data/cluster, if a cluster was started there; else data",
+        ),
+    ] = None,
     apis: Count = None,
     gateways: Count = None,
     dispatchers: Count = None,
@@ -45,6 +55,8 @@ def doctor(
     from ops.doctor.examine import examine, summary
     from push_core.errors import ConfigError
 
+    if data is None:
+        data = FOLDER if (FOLDER / "cluster.json").exists() else DATA
     counts = {"api": apis, "gateway": gateways, "dispatcher": dispatchers}
     try:
         checks = asyncio.run(examine(_patient(config, data, counts)))

@@ -5,6 +5,7 @@ A reader is never worse off than the last time it could read: a value that makes
 
 import asyncio
 import contextlib
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -144,8 +145,8 @@ def _tell(fn: Subscriber, entry: Entry) -> None:
 
 
 def _write_copy(path: Path, entries: list[Entry]) -> None:
-    """Whole or not at all: written beside, then renamed. A disk that is full costs the copy, not the program."""
-    beside = path.with_name(path.name + ".new")
+    """Whole or not at all: written beside, then renamed; programs may share the folder. A disk that is full costs the copy, not the program."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(msgspec.json.format(msgspec.json.encode(entries)))

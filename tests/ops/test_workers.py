@@ -34,7 +34,23 @@ def test_each_worker_has_a_name_and_an_admin_port_of_its_own_and_the_port_in_com
     for number in range(3):
         common = told(workers, number)
         assert (common["--port"], common["--zone"], common["--data"]) == ("8081", "west", "d")
-        assert workers.specs(8_081)[number].env == {"TACO_GATEWAY_REUSE_PORT": "true"}
+        assert workers.specs(8_081)[number].env["TACO_GATEWAY_REUSE_PORT"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("rpc", "theirs"),
+    [
+        ("grpc://127.0.0.1:0", ["grpc://127.0.0.1:0"] * 2),
+        ("grpc://0.0.0.0:7000?advertise=gw", ["grpc://0.0.0.0:7000?advertise=gw", "grpc://0.0.0.0:7001?advertise=gw"]),
+        ("grpc://[::1]:7000", ["grpc://[::1]:7000", "grpc://[::1]:7001"]),
+    ],
+)
+def test_a_fixed_port_for_internal_calls_is_the_first_workers_and_the_next_ones_follow(
+    settings: AllSettings, rpc: str, theirs: list[str]
+) -> None:
+    changed = replace(settings, stores=replace(settings.stores, rpc=rpc))
+    specs = Workers(changed, 2, [], Path()).specs(8_081)
+    assert [spec.env["TACO_STORES_RPC"] for spec in specs] == theirs
 
 
 @pytest.mark.parametrize("port", [0, -1])
