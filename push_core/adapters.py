@@ -123,9 +123,9 @@ class _Choice(Generic[P]):
 
 
 async def _sql_messages(dsn: Dsn, given: _With) -> Messages:
-    from push_core.messages.sql import SqlMessages
+    from push_core.messages.open import open_messages
 
-    return await SqlMessages.open(dsn.text, fuse=given.fuse("messages"))
+    return await open_messages(dsn.text, fuse=given.fuse("messages"))
 
 
 async def _sql_devices(dsn: Dsn, given: _With) -> Devices:

@@ -17,7 +17,8 @@ class StoreSettings:
     messages: str = setting(
         "sqlite:///data/messages.sqlite",
         "Messages, deliveries, inboxes and later work: sqlite:///PATH, "
-        f"mysql://USER:PASSWORD@HOST[:PORT]/DATABASE ({SQL_OPTIONS}).",
+        f"mysql://USER:PASSWORD@HOST[:PORT]/DATABASE ({SQL_OPTIONS}); or several, each with its shards: mysql://…/a?shards=0-127 "
+        "mysql://…/b?shards=128-255.",
     )
     devices: str = setting(
         "sqlite:///data/devices.sqlite",
