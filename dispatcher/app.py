@@ -8,7 +8,6 @@ import structlog
 
 from dispatcher.fallback.channels import open_channels
 from dispatcher.fallback.port import Channel
-from dispatcher.health import HealthServer
 from dispatcher.parts import Parts, build
 from dispatcher.receipts_lease import ReceiptsLease
 from dispatcher.settings import ROLES, DispatcherSettings
@@ -43,7 +42,6 @@ class Dispatcher:
         self._peers: Peers | None = None
         self._listener: Listener | None = None
         self._lease: ReceiptsLease | None = None
-        self._health: HealthServer | None = None
         self._neighbours = Neighbours(
             _needed(settings.roles, ports),
             self._clock.monotonic,
@@ -108,9 +106,6 @@ class Dispatcher:
             )
             await lease.renew()
             self._loops.keep("lease", lease.keep)
-        if settings.health_port:
-            self._health = HealthServer(settings.host, settings.health_port, lambda: self.ready)
-            await self._health.start()
         self._start_loops(parts)
         self.ready = True
 
@@ -153,11 +148,10 @@ class Dispatcher:
             await parts.nodes.close()
             await parts.ledger.close()
             await parts.routes.close()
+            await parts.whereabouts.close()
         for channel in self._channels:
             await channel.close()
         await self._neighbours.close()
-        if self._health is not None:
-            await self._health.stop()
         if self._peers is not None:
             await self._peers.close()
 

@@ -29,6 +29,7 @@ from dispatcher.settings import DispatcherSettings
 from dispatcher.suspects import Suspects
 from dispatcher.sweep import Sweep
 from dispatcher.vendor_routes import VendorRoutes
+from dispatcher.whereabouts import Whereabouts
 from push_core.adapters import Ports
 from push_core.clock import Clock
 from push_core.envelope import Envelope, queue_name, vendor_queue_name
@@ -44,6 +45,7 @@ class Parts:
     ledger: Ledger
     nodes: NodeClients
     routes: VendorRoutes
+    whereabouts: Whereabouts
     pipeline: Pipeline
     intake: Intake[Envelope]
     receipts: Receipts
@@ -77,7 +79,7 @@ def build(
         bound=settings.apply_bound,
     )
     nodes = NodeClients(peers, settings, clock, metrics)
-    poker = Poker(ports.presence, peers, min(settings.call_timeout_s, settings.slow_node_s), nodes.holding_up)
+    poker = Poker(ports.presence, peers, min(settings.call_timeout_s, settings.silent_node_s), nodes.holding_up)
     told_again = Gaps(int(settings.told_again_s * 1_000), int(settings.told_again_max_s * 1_000))
     actions = Actions(messages, queues, ledger, poker, clock, told_again)
     routes = VendorRoutes(
@@ -87,11 +89,20 @@ def build(
         size=settings.device_cache,
         monotonic=clock.monotonic,
     )
+    whereabouts = Whereabouts(
+        ports.presence,
+        metrics,
+        ttl_s=settings.route_cache_s,
+        stale_s=settings.route_stale_s,
+        size=settings.route_cache,
+        monotonic=clock.monotonic,
+    )
     sent = Sent(settings.sent_memory_s, settings.sent_memory, clock.monotonic)
     pipeline = Pipeline(
         messages=messages,
         devices=ports.devices,
         presence=ports.presence,
+        whereabouts=whereabouts,
         trail=trail,
         metrics=metrics,
         actions=actions,
@@ -149,6 +160,7 @@ def build(
         ledger=ledger,
         nodes=nodes,
         routes=routes,
+        whereabouts=whereabouts,
         pipeline=pipeline,
         intake=Intake(
             "intake",

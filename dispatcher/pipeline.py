@@ -23,6 +23,7 @@ from dispatcher.sent import Sent
 from dispatcher.settings import DispatcherSettings
 from dispatcher.settle import Settlement, Then, decide
 from dispatcher.vendor_routes import NOBODY, VendorRoutes
+from dispatcher.whereabouts import Whereabouts
 from push_core.clock import Clock
 from push_core.devices.port import Devices
 from push_core.envelope import Envelope
@@ -47,6 +48,7 @@ class Pipeline:
     messages: Messages
     devices: Devices
     presence: Presence
+    whereabouts: Whereabouts
     trail: Trail
     metrics: Metrics
     actions: Actions
@@ -116,7 +118,7 @@ class Pipeline:
     # ── the long connection ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def _long_road(self, deliveries: list[Delivery]) -> list[Answer]:
-        located = await self.presence.locate([delivery.key for delivery in deliveries])
+        located = await self.whereabouts.first([delivery.key for delivery in deliveries])
         shares, nowhere = share_out(deliveries, located)
         answers: list[Answer] = [(delivery, None) for delivery in nowhere]
         if not shares:
@@ -167,7 +169,10 @@ class Pipeline:
                 not_reached.append(delivery)
             elif taking == Taking.ABSENT:
                 absent.append(route)
-                answers.append((delivery, None))
+                if self.whereabouts.may_be_old and not tried:
+                    not_reached.append(delivery)  # by a route from a moment ago: where is it now?
+                else:
+                    answers.append((delivery, None))
             else:
                 if taking == Taking.UNKNOWN:
                     unknown.append(delivery.envelope.id)
@@ -188,7 +193,7 @@ class Pipeline:
         return answers
 
     async def _offer_again(self, deliveries: list[Delivery]) -> list[Answer]:
-        shares, nowhere = share_out(deliveries, await self.presence.locate([delivery.key for delivery in deliveries]))
+        shares, nowhere = share_out(deliveries, await self.whereabouts.now([delivery.key for delivery in deliveries]))
         answers: list[Answer] = [(delivery, None) for delivery in nowhere]
         for part in await asyncio.gather(*(self._offer(share, tried=True) for share in shares)):
             answers.extend(part)

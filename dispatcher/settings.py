@@ -13,8 +13,6 @@ ROLES = ("long", "vendor", "relay", "receipts")
 class DispatcherSettings:
     zone: str = setting("default", "The zone whose receipts this dispatcher takes.")
     name: str = setting("dispatcher-1", "Name of this process, as operators see it.")
-    host: str = setting("127.0.0.1", "Address that the health port listens on.")
-    health_port: int = setting(0, "Port for /healthz and /readyz; 0: none.", at_least=0, at_most=65535)
     roles: tuple[str, ...] = setting(
         ROLES,
         "What this process does: long (batches for connected devices), vendor (calls to vendors), relay (later work and "

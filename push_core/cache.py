@@ -58,7 +58,7 @@ class Cache(Generic[K, V]):
     `load_many` gets distinct keys and returns one value or None for each, in order; its deadline is its own. A value is served for `ttl_s`
     seconds from before its load began, less a random part of up to `jitter` of that, so that keys loaded together are
     not loaded again together. Who asks for it after the part `renew` of that time has it renewed (1: nobody does). With a `ttl_s` of 0
-    nothing is kept.
+    nothing is kept, without `absent` nothing of what isn't there.
 
     `stale_s`: while the store is away (`load_many` raises Unavailable, or is silent for PATIENCE_S) a value is served for so long past its
     time; that is logged, and counted under `name`. Not an absent one: "there is none" would be the wrong end for somebody whose row
@@ -73,6 +73,7 @@ class Cache(Generic[K, V]):
         size: int,
         jitter: float = 0.1,
         renew: float = 0.75,
+        absent: bool = True,
         stale_s: float = 0.0,
         name: str = "",
         metrics: Metrics | None = None,
@@ -85,6 +86,7 @@ class Cache(Generic[K, V]):
         self._size = size
         self._jitter = jitter
         self._renew = renew
+        self._absent = absent
         self._stale_s = stale_s
         self._name = name
         self._metrics = metrics
@@ -245,7 +247,8 @@ class Cache(Generic[K, V]):
                     kept.renew_from = again_from
 
     def _keep(self, key: K, value: V | None, began: float) -> None:
-        if self._ttl_s <= 0:
+        if self._ttl_s <= 0 or (value is None and not self._absent):
+            self._kept.pop(key, None)
             return
         ttl_s = self._ttl_s * (1.0 - self._jitter * random.random())  # noqa: S311 - spreads load, guards nothing
         self._kept[key] = _Kept(value, began + ttl_s * self._renew, began + ttl_s)

@@ -70,7 +70,7 @@ class WebhookChannel:
         self._calls_per_app = calls_per_app
         self._response_bytes = response_bytes
         self._client = client or guarded_client(guard, timeout_s=timeout_s, connections=connections)
-        self._apps: Cache[str, App] = Cache(devices.apps, ttl_s=APPS_TTL_S, size=10_000)
+        self._apps: Cache[str, App] = Cache(devices.apps, ttl_s=APPS_TTL_S, size=10_000, name="webhook.apps")
         # One slow endpoint gets its share of the connections and no more. Few apps have a webhook: kept for good.
         self._lanes: dict[str, asyncio.Semaphore] = {}
 

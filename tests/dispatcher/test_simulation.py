@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dispatcher.settings import DispatcherSettings
 from push_core.envelope import Envelope, Work
 from push_core.errors import DeadlineExceeded, Unavailable
 from push_core.lifecycle import END_RANK, RANK, State
@@ -62,7 +63,7 @@ class Simulation:
     @classmethod
     async def open(cls, seed: int) -> "Simulation":
         random = Random(seed)
-        world = await World.open()
+        world = await World.open(DispatcherSettings(route_cache_s=seed % 2))  # routes remembered in every other course
         world.make_flaky(lambda port: Flaky(port, random))
         simulation = cls(random, world)
         for n in range(PHONES):

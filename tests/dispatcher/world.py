@@ -110,6 +110,7 @@ class World:
         await self.parts.nodes.close()
         await self.parts.ledger.close()
         await self.parts.routes.close()
+        await self.parts.whereabouts.close()
         for channel in self.channels:
             await channel.close()
         await self.ports.close()

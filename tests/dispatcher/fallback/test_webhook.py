@@ -254,7 +254,7 @@ async def test_the_checked_address_is_dialled_and_the_name_is_asked_for(
 async def test_names_at_one_address_never_share_a_connection(endpoint: VendorEndpoint, devices: SqlDevices) -> None:
     hook = Hook(devices, Guard(allowed=LOCAL, resolve=Resolver(["127.0.0.1"])))
     for name in ("a.test", "b.test"):
-        hook.channel._apps.clear()
+        hook.channel._apps.invalidate("courier")
         await devices.put_apps([App(name="courier", channels={"webhook": {"url": f"http://{name}:{endpoint.port}/"}})])
         await hook.channel.send([job("t")])
     await hook.channel.close()
