@@ -6,6 +6,7 @@ contract a release later, so that the version before still works on the tables (
 `works_with` the oldest step whose release does; never edit a step that was released.
 """
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Connection, MetaData, SmallInteger, String, Table, delete, insert, inspect, select
 
+_ALEMBIC = threading.Lock()  # its context is the module's: two stores that are opened at a time would share it
 FOLDER = Path(__file__).parent / "migrations"
 SCHEMAS = ("messages", "devices")
 
@@ -69,7 +71,8 @@ def upgrade(conn: Connection, schema: str) -> None:
     config = config_for(schema)
     config.attributes["connection"] = conn
     config.attributes["schema"] = schema
-    command.upgrade(config, "head")
+    with _ALEMBIC:
+        command.upgrade(config, "head")
     head = ScriptDirectory.from_config(config).get_revision("head")
     window = window_table(schema)
     window.create(conn, checkfirst=True)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, MetaData, create_engine
 import push_core
 from push_core.sql import tables
 from push_core.sql.database import Database
-from push_core.sql.migrate import config_for, upgrade, version_table
+from push_core.sql.migrate import config_for, upgrade, version_of, version_table
 
 SCHEMAS = {"messages": tables.MESSAGES, "devices": tables.DEVICES}
 OURS = {f"taco_{schema}_{kind}" for schema in SCHEMAS for kind in ("version", "window")}
@@ -63,6 +63,14 @@ async def test_programs_that_start_together_take_turns(tmp_path: Path) -> None:
     for store in stores:
         rows = await store.read(lambda conn: conn.exec_driver_sql("SELECT name FROM sqlite_master").fetchall())
         assert {"messages", "devices", *map(version_table, SCHEMAS)} <= {row[0] for row in rows}
+        await store.close()
+
+
+async def test_stores_of_one_process_are_brought_forward_at_the_same_time(tmp_path: Path) -> None:
+    """Alembic's context is global, so they must not meet in it."""
+    stores = await asyncio.gather(*[Database.open(f"sqlite:///{tmp_path}/{n}.sqlite", "messages") for n in range(8)])
+    for store in stores:
+        assert await store.read(lambda conn: version_of(conn, "messages")) == ("m0001", "m0001")
         await store.close()
 
 
