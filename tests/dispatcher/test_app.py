@@ -83,14 +83,16 @@ async def test_settings_that_make_no_sense_are_said_in_a_sentence(
         await Dispatcher(settings, world.ports).start()
 
 
-async def test_a_taken_health_port_leaves_nothing_half_started(world: World) -> None:
-    taken = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    port = taken.sockets[0].getsockname()[1]
-    with pytest.raises(ConfigError, match="health_port"):
-        await Dispatcher(DispatcherSettings(health_port=port), world.ports).start()
+async def test_a_start_that_fails_leaves_nothing_half_started(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: object) -> bool:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(world.ports.presence, "lease_node", refused)
+    dispatcher = Dispatcher(DispatcherSettings(), world.ports)
+    with pytest.raises(RuntimeError, match="a defect"):
+        await dispatcher.start()
     assert world.rpc.zones.addresses("default") == []
-    taken.close()
-    await taken.wait_closed()
+    assert not dispatcher.ready
 
 
 def test_settings_come_from_a_file_and_the_environment() -> None:
