@@ -110,7 +110,7 @@ class DispatcherSettings:
     lease_ttl_s: float = setting(
         15.0, "Length of the lease in presence by which gateways find this receipts service.", at_least=0.1
     )
-    lease_renew_s: float = setting(5.0, "How often that lease is renewed.", at_least=0.01)
+    lease_renew_s: float = setting(2.0, "How often that lease is renewed.", at_least=0.01)
     receipts_bound: int = setting(2_000, "Reports that may wait; beyond it gateways are told to try again.", at_least=1)
 
     # later work and the relay

@@ -119,7 +119,9 @@ class GatewaySettings:
     )
 
     lease_ttl_s: float = setting(15.0, "Length of the node's lease in presence.", at_least=0.1)
-    lease_renew_s: float = setting(5.0, "How often the lease is renewed.", at_least=0.01)
+    lease_renew_s: float = setting(
+        2.0, "How often the lease is renewed; so long an emptied presence goes unnoticed.", at_least=0.01
+    )
     compare_period_s: float = setting(
         600.0, "Within this time every session's route is compared with presence.", at_least=1.0
     )
