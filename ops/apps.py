@@ -85,6 +85,20 @@ def with_webhook(app: App, url: str | None, *, sign: bool = True, renew: bool = 
     return msgspec.structs.replace(app, channels={**channels, WEBHOOK: settings}), made
 
 
+def with_limit(app: App, rate: float | None, burst: int | None = None) -> App:
+    """The app with a rate of its own, in messages a second (0: no limit), or with None again with the push API's. `burst`: how many at once;
+    None: as many as in a second. Raises ValueError."""
+    if rate is None:
+        if burst is not None:
+            raise ValueError("a burst goes with a rate")
+        return msgspec.structs.replace(app, rate=None, burst=None)
+    if not (0 <= rate < float("inf")):
+        raise ValueError("the rate must be a number of messages a second, 0 for no limit")
+    if burst is not None and burst < 1:
+        raise ValueError("the burst must be at least 1")
+    return msgspec.structs.replace(app, rate=rate, burst=burst)
+
+
 def opens(app: App, key: str) -> bool:
     """Whether the key is one of the app's."""
     hashed = hash_of_key(key)

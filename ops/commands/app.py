@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 group = typer.Typer(
-    no_args_is_help=True, help="Create apps, list them, rotate their secrets, set their webhooks, disable them."
+    no_args_is_help=True,
+    help="Create apps, list them, rotate their secrets, set their webhooks and rates, disable them.",
 )
 
 Name = Annotated[str, typer.Argument(metavar="APP", help="1 to 64 of a-z, 0-9, - and _.")]
@@ -150,6 +151,40 @@ def webhook(
         _print(shown, as_json)
 
 
+@group.command()
+def limit(
+    app: Name,
+    rate: Annotated[
+        float | None,
+        typer.Argument(metavar="[RATE]", help="Messages a second; 0: no limit. Left out: show what is set."),
+    ] = None,
+    burst: Annotated[
+        int | None, typer.Option("--burst", help="Messages at once; left out: as many as in a second.")
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="The push API's own rate again ([api] app_rate).")] = False,
+    devices: Store = None,
+    data: Data = DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Set how many messages the app may send, all its callers and all processes together; it counts within seconds."""
+    from ops.apps import with_limit
+
+    if (reset and (rate is not None or burst is not None)) or (burst is not None and rate is None):
+        fail("--reset stands alone, and --burst goes with a rate", Exit.USAGE)
+
+    async def work(store: "Devices") -> dict[str, Any]:
+        known = await _known(store, app)
+        if rate is not None or reset:
+            try:
+                known = with_limit(known, rate, burst)
+            except ValueError as error:
+                fail(str(error), Exit.USAGE)
+            await store.put_apps([known])
+        return {"app": app, "rate": known.rate, "burst": known.burst}
+
+    _print(_on_store(devices, data, work), as_json)
+
+
 async def _shown(store: "Devices", name: str) -> dict[str, Any]:
     return _public(await _known(store, name))
 
@@ -178,6 +213,8 @@ def _public(app: "App") -> dict[str, Any]:
         "device_secrets": len(app.device_secrets),
         "public_keys": [key.kid or key.algorithm for key in app.public_keys],
         "channels": sorted(app.channels),
+        "rate": app.rate,
+        "burst": app.burst,
         "created": app.created,
     }
 

@@ -119,6 +119,25 @@ async def test_a_webhook_is_set_told_to_be_signed_and_called(start: Start) -> No
         assert (await run_taco("app", "webhook", "demo", *wrong, *at)).status == 2
 
 
+async def test_an_app_has_its_rate_within_seconds(start: Start) -> None:
+    taco = await start(TACO_API_APP_CACHE_S="0.1")
+    at = ("--data", str(taco.data), "--json")
+    assert (await run_taco("app", "limit", "demo", *at)).json() == {"app": "demo", "rate": None, "burst": None}
+    limited = (await run_taco("app", "limit", "demo", "0.001", "--burst", "1", *at)).json()
+    assert limited == {"app": "demo", "rate": 0.001, "burst": 1}
+    async with asyncio.timeout(30):
+        while (pushed := await run_taco("push", "d-1", "-t", "x", *at)).status == 0:
+            await asyncio.sleep(0.05)
+    assert "429 rate_limited" in pushed.err
+    assert "app demo may send 0.001 messages a second, 1 at once" in pushed.err
+    assert (await run_taco("app", "limit", "demo", "--reset", *at)).json()["rate"] is None
+    async with asyncio.timeout(30):
+        while (await run_taco("push", "d-1", "-t", "x", *at)).status:
+            await asyncio.sleep(0.05)
+    for wrong in (("--burst", "5"), ("--reset", "1"), ("1", "--burst", "0"), ("nan",)):
+        assert (await run_taco("app", "limit", "demo", *wrong, *at)).status == 2
+
+
 async def test_trouble_is_one_sentence_and_a_status(start: Start, tmp_path: Path) -> None:
     taco = await start()
     cases = [

@@ -5,7 +5,7 @@ import hashlib
 import msgspec
 import pytest
 
-from ops.apps import hash_of_key, new_app, opens, with_new_device_secret, with_new_key, with_webhook
+from ops.apps import hash_of_key, new_app, opens, with_limit, with_new_device_secret, with_new_key, with_webhook
 
 
 def test_a_new_app_opens_with_its_key_and_with_no_other() -> None:
@@ -93,3 +93,21 @@ def test_a_webhook_needs_an_http_url(url: str) -> None:
     app, _ = new_app("shop", now=0)
     with pytest.raises(ValueError, match="is not an http"):
         with_webhook(app, url)
+
+
+def test_an_app_may_have_a_rate_of_its_own_and_lose_it_again() -> None:
+    app, _ = new_app("shop", now=1)
+    assert (app.rate, app.burst) == (None, None)
+    limited = with_limit(app, 2.5, 100)
+    assert (limited.rate, limited.burst) == (2.5, 100)
+    assert with_limit(limited, 0.0).rate == 0.0
+    assert with_limit(limited, None) == app
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst"), [(-1.0, None), (float("nan"), None), (float("inf"), None), (1.0, 0), (None, 5)]
+)
+def test_a_rate_that_makes_no_sense_is_refused(rate: float | None, burst: int | None) -> None:
+    app, _ = new_app("shop", now=1)
+    with pytest.raises(ValueError, match=r"rate|burst"):
+        with_limit(app, rate, burst)
