@@ -57,8 +57,9 @@ error_lines = ErrorLines()
 """Of this process: `configure` puts it among the processors."""
 
 
-class NamedLogger(structlog.PrintLogger):
-    """Prints, and knows whose lines they are: `structlog.get_logger(__name__)`."""
+class NamedLogger(structlog.WriteLogger):
+    """Knows whose lines they are: `structlog.get_logger(__name__)`. A line is one write: processes that share a stderr don't tear each
+    other's."""
 
     def __init__(self, file: TextIO, name: str = "") -> None:
         super().__init__(file)

@@ -165,7 +165,13 @@ class Life(Generic[P]):
                 self.waits_for = error.message
                 if error.message != said or loop.time() - said_at >= plan.process.say_every_s:
                     said, said_at = error.message, loop.time()
-                    log.warning("waiting to start", waits_for=error.message, next_try_s=plan.process.retry_s)
+                    port = self._inside.port if self._inside is not None else None
+                    log.warning(
+                        "waiting to start",
+                        waits_for=error.message,
+                        next_try_s=plan.process.retry_s,
+                        admin_port=port,
+                    )
                 await asyncio.sleep(plan.process.retry_s)
             else:
                 if said:

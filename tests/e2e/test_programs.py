@@ -187,6 +187,9 @@ async def test_a_gateway_waits_for_its_redis_says_so_and_starts_when_it_is_there
     line = await waiting.until_logged("waiting to start")
     assert f"127.0.0.1:{redis.port}" in line["waits_for"]
     assert redis.dsn.partition("@")[0].rpartition(":")[2] not in waiting.log.read_text(), "a password"
+    assert await probe(line["admin_port"], "/healthz") == (200, {"ok": True})
+    status, body = await probe(line["admin_port"], "/readyz")
+    assert (status, body["reasons"]) == (503, [f"starting: {line['waits_for']}"])
     await asyncio.to_thread(redis.start)
     try:
         await waiting.serves()
