@@ -74,6 +74,11 @@ def test_a_place_without_a_host_or_a_port_is_refused(text: str) -> None:
         parse(text).host_and_port()
 
 
+def test_a_password_that_was_not_encoded_is_hidden_all_the_same() -> None:
+    for text in ("redis://:pa/ss@h", "redis://taco:p@ss@h:1/0", "redis://:a?b#c@h"):
+        assert Dsn.hide_password(text).endswith(":***@" + text.rpartition("@")[2])
+
+
 def test_the_examples_in_the_docstrings_hold() -> None:
     assert doctest.testmod(dsn).failed == 0
 
