@@ -27,7 +27,7 @@ class AdminServer:
     """`host` and `port` as in the settings (0 picks a free one; the caller leaves the server out for -1).
 
     `ready` returns why the process takes no work, a line each; none: it is ready. `exposition` gives the text of /metrics and its content
-    type. `pages` are by path; those under /debug/ ask for `key` in the header `taco-cluster-key`; without a key nobody gets in.
+    type, from a thread. `pages` are by path; those under /debug/ ask for `key` in the header `taco-cluster-key`; without a key nobody gets in.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class AdminServer:
                 return refusal(400, "bad_request", str(error))
         if path == "/readyz":
             return await self._readyz()
-        return self._metrics() if path == "/metrics" else ok({"ok": True})
+        return await self._metrics() if path == "/metrics" else ok({"ok": True})
 
     def _may_enter(self, request: Request) -> bool:
         shown = request.headers.get(KEY_HEADER, "").encode("latin-1")
@@ -145,8 +145,9 @@ class AdminServer:
             return ok({"ready": True})
         return Answer(503, ok({"ready": False, "reasons": reasons}).body)
 
-    def _metrics(self) -> Answer:
-        exposition = self._exposition()
+    async def _metrics(self) -> Answer:
+        # Thousands of lines take milliseconds to write: in a thread they hold up nobody for longer than a switch.
+        exposition = await asyncio.to_thread(self._exposition)
         if exposition is None:
             return refusal(404, "not_found", '[stores] metrics: only "prometheus://" is read here')
         return Answer(200, *exposition)
