@@ -92,23 +92,16 @@ def make_engine(options: Options, *, timeout_s: float | None = None) -> Engine:
         **_tls(options),
     }
 
-    def connect() -> _Connection:
-        connection = _Connection(**arguments)
-        try:
-            connection.set_up(options, timeout)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
     engine = create_engine(
         "mysql+pymysql://",
-        creator=connect,
+        creator=lambda: _Connection(**arguments),
         poolclass=NullPool,
         hide_parameters=True,
         # Text that goes out as it is: a percent sign in it is no placeholder.
         execution_options={"no_parameters": True},
     )
+    # After SQLAlchemy's own, which sets another collation.
+    event.listen(engine, "connect", lambda connection, _: connection.set_up(options, timeout))
     event.listen(engine, "begin", _begin)
     return engine
 

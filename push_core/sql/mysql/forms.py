@@ -191,6 +191,8 @@ def _assignments(
 
 
 def _among(key: tuple[str, ...], keys: Sequence[Row]) -> str:
+    if len(keys) == 1:  # MariaDB reads the whole table to delete by `(a, b) IN ((…))` with one key
+        return " AND ".join(f"{column} = {literal(value)}" for column, value in zip(key, keys[0], strict=True))
     if len(key) == 1:
         return f"{key[0]} IN ({','.join([literal(value) for (value,) in keys])})"
     return f"({','.join(key)}) IN ({rows_of(keys)})"
