@@ -46,10 +46,10 @@ async def offered(api: Api, count: int = 1, *, rate: float = 0.01, batch: int = 
     callers = Callers(api, log, ["d-1"], rate=rate, batch=batch, patience_s=patience_s)  # type: ignore[arg-type]
     callers.start()
     while len(log.samples) < count:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.005)
     callers.stop()
     while callers.waiting:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.005)
     await callers.close()
     return log
 
