@@ -20,7 +20,7 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LIBRARIES = (
     *("uvloop", "websockets", "msgspec", "grpcio", "protobuf", "SQLAlchemy", "uvicorn", "starlette"),
-    *("PyMySQL", "redis", "hiredis", "aio-pika"),
+    *("PyMySQL", "redis", "hiredis", "aiormq"),
 )
 
 

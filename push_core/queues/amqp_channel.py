@@ -278,6 +278,8 @@ class ConsumeChannel(_TappedChannel):
     def __init__(self, wire: Wire, number: int, listener: Listener) -> None:
         super().__init__(wire, number, confirms=False)
         self._listener = listener
+        self._open: dict[int, None] = {}  # delivery tags that are not settled, in order
+        self._acks: set[int] = set()  # those that the broker is about to be told of
 
     @classmethod
     async def open_on(cls, wire: Wire, listener: Listener, timeout_s: float) -> "ConsumeChannel":
@@ -301,9 +303,30 @@ class ConsumeChannel(_TappedChannel):
         self._send(spec.Basic.Get(queue=queue, no_ack=False))
 
     def ack(self, tags: Sequence[int]) -> None:
-        self._send(*(spec.Basic.Ack(delivery_tag=tag) for tag in tags))
+        """Told to the broker in this turn of the loop, together with others."""
+        if not self._acks:
+            self.loop.call_soon(self.flush)
+        self._acks.update(tags)
+
+    def flush(self) -> None:
+        """The acks, now: in one frame all up to the first that is still open, the others one by one."""
+        acks, self._acks = self._acks, set()
+        if not acks:
+            return
+        upto = 0
+        while self._open and (first := next(iter(self._open))) in acks:
+            upto = first
+            acks.discard(first)
+            del self._open[first]
+        for tag in acks:
+            self._open.pop(tag, None)
+        together = [spec.Basic.Ack(delivery_tag=upto, multiple=True)] if upto else []
+        self._send(*together, *(spec.Basic.Ack(delivery_tag=tag) for tag in sorted(acks)))
 
     def put_back(self, tags: Sequence[int]) -> None:
+        self.flush()
+        for tag in tags:
+            self._open.pop(tag, None)
         self._send(*(spec.Basic.Nack(delivery_tag=tag, requeue=True) for tag in tags))
 
     def _take(self, frame: object) -> bool:
@@ -315,6 +338,7 @@ class ConsumeChannel(_TappedChannel):
         return False
 
     def _arrived(self, content: Content) -> None:
+        self._open[content.method.delivery_tag] = None
         if isinstance(content.method, spec.Basic.Deliver):
             self._listener.delivered(content.method.consumer_tag or "", content)
         else:

@@ -120,6 +120,7 @@ class AmqpConsumer:
             self._idle.cancel()
         channel, self._channel = self._channel, None
         if channel is not None:
+            channel.flush()
             await close_channel(channel, self._settings.timeout_s)  # the broker takes back what it had sent
         await self._link.close()
         self._void()

@@ -166,17 +166,25 @@ async def test_who_takes_all_the_time_is_sent_ahead(queues: AmqpQueues) -> None:
 
 async def test_one_consumer_is_seen_by_the_broker_for_each_of_ours(settings: AmqpSettings, queues: AmqpQueues) -> None:
     consumer = await queues.consume([Source("q")])
-    taking = asyncio.create_task(take(consumer))
-    await until(lambda: consumer._sources[0].waits)
+    seen: set[bytes] = set()
+
+    async def take_all() -> None:
+        while True:
+            taken = await consumer.take()
+            seen.add(taken.body)
+            await consumer.ack([taken.tag])
+
+    taking = asyncio.create_task(take_all())
     for n in range(3):
+        await until(lambda: consumer._sources[0].waits)
         (await consumer._link.up()).abort()
         await publish(queues, str(n))
-        await consumer.ack([(await taking).tag])
-        taking = asyncio.create_task(take(consumer))
+        await until(lambda n=n: str(n).encode() in seen)  # type: ignore[misc]
     await until(lambda: consumer._sources[0].waits)
     async with channel_of(settings) as channel:
         declared = await channel.queue_declare(settings.name("q"), passive=True)
         assert declared.consumer_count == 1
+    taking.cancel()
 
 
 @pytest.mark.parametrize("sources", [[Source("q"), Source("q")], [Source("q", weight=0)], [Source("q", prefetch=0)]])
