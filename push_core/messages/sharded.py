@@ -1,4 +1,4 @@
-"""One message store made of several, each with a range of shards: `Messages` over `Messages` (docs/decisions/0012-one-dsn-a-shard-range.md).
+"""One message store made of several, each with a range of shards: `Messages` over `Messages` (docs/decisions/0015-one-dsn-a-shard-range.md).
 
 A message, its deliveries, inbox rows and later work live in the store that has its id's shard, so each transaction stays in one. What is
 asked about devices is asked of every store at the same time. Issuer leases and cursors of a whole live in the first.

@@ -50,7 +50,7 @@ TOGETHER = {
     "test_ids_that_are_too_old_are_refused_with_nothing_written",
     "test_too_old_ids_take_no_other_call_with_them",
 }
-"""What several stores promise for messages of one shard only (docs/decisions/0012): these tests keep to one, all others use both stores."""
+"""What several stores promise for messages of one shard only (docs/decisions/0015): these tests keep to one, all others use both stores."""
 
 
 class _Spread:
