@@ -17,6 +17,7 @@ QUICK_S = 0.2
 CALM_S = 3.0
 SLACK_S = 0.2
 STEP_S = 0.05
+BEFORE_S = 5.0
 NEVER = float("inf")
 RECOVERED_WITHIN_S = 15.0
 
@@ -43,6 +44,8 @@ class Figures:
     recovered_s: float | None
     others_p99_ms: float | None
     p99_ms: float | None
+    before_p99_ms: float | None
+    """In the seconds before the fault: what the machine was good for just then."""
     fault_s: float
     refusals: dict[str, int] = field(default_factory=dict)
     repeats: dict[str, int] = field(default_factory=dict)
@@ -77,6 +80,7 @@ def figures(fault: str, log: Log, window: Window, *, others: Collection[str]) ->
     claimed = {sample.id for sample in log.samples}
     unclaimed = max(0, sum(1 for message_id in log.received if message_id not in claimed) - gave_up)
     after = window.end if window.end - window.begin > 1.0 else window.begin + 10.0
+    before = [sample for sample in samples if window.begin - BEFORE_S <= sample.due < window.begin - 0.5]
     during = [sample for sample in samples if window.begin <= sample.due < after]
     return Figures(
         fault=fault,
@@ -90,6 +94,7 @@ def figures(fault: str, log: Log, window: Window, *, others: Collection[str]) ->
         recovered_s=_rounded(recovered_s(latencies(samples, log), window)),
         others_p99_ms=_ms(late for _, late in latencies([s for s in during if s.device in others], log)),
         p99_ms=_ms(late for _, late in latencies(during, log)),
+        before_p99_ms=_ms(late for _, late in latencies(before, log)),
         fault_s=round(window.end - window.begin, 2),
         refusals=dict(log.refused),
         repeats=dict(log.repeats),
