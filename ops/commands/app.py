@@ -9,6 +9,7 @@ import typer
 
 from ops.commands.options import DATA, AsJson, Data
 from ops.commands.output import Exit, fail
+from ops.commands.stores import devices_dsn
 
 if TYPE_CHECKING:
     from push_core.devices.port import Devices
@@ -223,10 +224,7 @@ def _on_store(dsn: str | None, data: Path, work: "Callable[[Devices], Awaitable[
     from push_core.adapters import open_devices
     from push_core.errors import ConfigError, TacoError
 
-    if dsn is None:
-        if not data.is_dir():
-            fail(f"there is no folder {data}; `taco up` makes it, or name the store with --devices", Exit.USAGE)
-        dsn = f"sqlite:///{data / 'devices.sqlite'}"
+    dsn = dsn or devices_dsn(data)
 
     async def run(dsn: str) -> T:
         store = await open_devices(dsn)

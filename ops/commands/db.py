@@ -11,6 +11,7 @@ import typer
 
 from ops.commands.options import DATA, AsJson, Data
 from ops.commands.output import Exit, fail, print_json, print_table
+from ops.commands.stores import settings_file
 
 if TYPE_CHECKING:
     from push_core.sql.upgrade import Status
@@ -28,7 +29,12 @@ Devices = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Settings, TOML.", show_default="taco.toml, if there is one"),
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Settings, TOML.",
+        show_default="DATA/cluster.toml or taco.toml, if there is one",
+    ),
 ]
 
 
@@ -75,7 +81,7 @@ def _stores(messages: list[str] | None, devices: str | None, config: Path | None
 
     try:
         if messages is None and devices is None:
-            stores = load_all(data, config, os.environ, Overrides()).stores
+            stores = load_all(data, settings_file(data, config), os.environ, Overrides()).stores
             messages, devices = [stores.messages], stores.devices
         found = [(one.dsn, "messages") for text in messages or [] for one in split(text)]
     except ConfigError as error:

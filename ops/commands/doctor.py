@@ -8,6 +8,7 @@ import typer
 from ops.commands.options import DATA, AsJson
 from ops.commands.output import Exit, fail, print_json, print_table
 from ops.commands.processes import FOLDER
+from ops.commands.stores import settings_file
 
 if TYPE_CHECKING:
     from ops.doctor.examine import Patient
@@ -82,8 +83,7 @@ def _patient(config: Path | None, data: Path, counts: dict[str, int | None]) -> 
     from ops.doctor.examine import Patient
     from ops.settings import Overrides, load_all
 
-    if config is None and (data / "cluster.toml").is_file():
-        config = data / "cluster.toml"
+    config = settings_file(data, config)
     settings = load_all(data, config, os.environ, Overrides())
     if settings.stores.cluster_key is None and (data / CLUSTER_KEY_FILE).is_file():
         settings = settings.with_cluster_key((data / CLUSTER_KEY_FILE).read_text().strip())

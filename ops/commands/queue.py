@@ -10,6 +10,7 @@ import typer
 
 from ops.commands.options import DATA, AsJson, Data
 from ops.commands.output import Exit, fail
+from ops.commands.stores import settings_file
 
 if TYPE_CHECKING:
     from push_core.queues.port import Parked, Queues
@@ -231,8 +232,7 @@ def _on_queues(
         finally:
             await store.close()
 
-    if config is None and (data / "cluster.toml").is_file():
-        config = data / "cluster.toml"
+    config = settings_file(data, config)
     try:
         settings = load_all(data, config, os.environ, Overrides())
         dsn = dsn or settings.stores.queues
