@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-import aio_pika
+import aiormq
 import redis.asyncio
 
 from bench.cluster_process import ClusterProcess, ServerProcess
 from bench.tcp_proxy import TcpProxy
+from push_core.dsn import Dsn
 from push_core.envelope import queue_name
 from push_core.models import Priority
+from push_core.queues.amqp_settings import SCHEMES, AmqpSettings
 
 STOPPED_S = 20.0
 BACK_S = 60.0
@@ -91,11 +93,12 @@ async def _paused(cluster: ClusterProcess, name: str) -> AsyncIterator[float]:
 
 async def _delete_queue(target: Target) -> tuple[float, float]:
     """The one of normal priority, with whatever is in it."""
-    connection = await aio_pika.connect(target.cluster.rabbit.dsn)
-    async with connection:
+    dsn = target.cluster.rabbit.dsn
+    settings = AmqpSettings.read(Dsn.parse(dsn, "[stores] queues", SCHEMES))
+    async with aiormq.connect(dsn) as connection:
         channel = await connection.channel()
         began = monotonic()
-        await channel.queue_delete(queue_name("shared", Priority.NORMAL))
+        await channel.queue_delete(settings.name(queue_name("shared", Priority.NORMAL)))
     return began, began
 
 

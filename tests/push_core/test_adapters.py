@@ -58,7 +58,11 @@ async def test_a_scheme_picks_the_adapter(settings: StoreSettings) -> None:
 @pytest.mark.parametrize(
     ("port", "dsn", "reason"),
     [
-        ("messages", "oracle://db", "[stores] messages: 'oracle://db' must start with one of mariadb://, mysql://, sqlite://"),
+        (
+            "messages",
+            "oracle://db",
+            "[stores] messages: 'oracle://db' must start with one of mariadb://, mysql://, sqlite://",
+        ),
         ("devices", "sqllite:///x", "did you mean sqlite://?"),
         (
             "presence",
@@ -88,7 +92,7 @@ async def test_a_dsn_that_cannot_be_used_is_refused_and_what_was_opened_is_close
 
 
 def test_a_driver_is_loaded_only_when_its_scheme_is_chosen() -> None:
-    drivers = ("sqlalchemy", "grpc", "redis", "aio_pika", "pymysql", "elasticsearch", "statsd")
+    drivers = ("sqlalchemy", "grpc", "redis", "aiormq", "pymysql", "elasticsearch", "statsd")
     script = f"import sys, push_core.adapters; print([name for name in {drivers} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.strip() == "[]"
