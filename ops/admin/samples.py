@@ -31,12 +31,16 @@ def cpu_ms() -> int:
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Room for us on the disk of a folder; None when it can't be asked."""
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return None
-    return found.f_bavail * found.f_frsize
+    """Room for us on the disk of a folder, or of the nearest one above it that exists; None when it can't be asked."""
+    for place in (folder.absolute(), *folder.absolute().parents):
+        try:
+            found = os.statvfs(place)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+        return found.f_bavail * found.f_frsize
+    return None
 
 
 def _kib(text: str) -> int:

@@ -17,4 +17,6 @@ def test_memory_files_and_cpu_are_measured() -> None:
 
 def test_room_on_a_disk_is_asked_of_a_folder(tmp_path: Path) -> None:
     assert (free_bytes(tmp_path) or 0) > 0
-    assert free_bytes(tmp_path / "not there") is None
+    assert (free_bytes(tmp_path / "not" / "there") or 0) > 0
+    (tmp_path / "file").touch()
+    assert free_bytes(tmp_path / "file" / "in a file") is None
