@@ -1,7 +1,8 @@
 """When to turn work away, so that what is taken is still done in time. Pure: the caller brings the time (monotonic seconds) and the loop's lag.
 
-After BBR, as in go-zero's adaptive shedder: what can be under way without a queue is the most that was served in a moment times the shortest that
-it took lately. Only while the event loop is late (or was a moment ago) does more than that matter; an idle machine never refuses.
+After BBR, as in go-zero's adaptive shedder: what may be under way is the most that was served in a moment lately, times the time in which it is to be
+served; that is `serve_s` rather than BBR's shortest time seen, so that what piled up while the process had no CPU is
+worked off and not refused. Only while the event loop is late (or was a moment ago) does it matter at all.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ BUCKETS = 50
 FLOOR = 0.1
 """However late the loop is, this part of what can be served is let in."""
 
-PATIENCE: dict[Priority, float] = {Priority.LOW: 0.75, Priority.NORMAL: 1.0, Priority.HIGH: 1.5, Priority.URGENT: 3.0}
+PATIENCE: dict[Priority, float] = {Priority.LOW: 0.5, Priority.NORMAL: 0.75, Priority.HIGH: 1.0, Priority.URGENT: 1.3}
 """Up to how much pressure each is let in: low messages are shed first, urgent ones last."""
 OTHER = PATIENCE[Priority.NORMAL]
 MOST = max(PATIENCE.values())
@@ -20,9 +21,11 @@ MOST = max(PATIENCE.values())
 
 @dataclass(frozen=True, slots=True)
 class ShedderTerms:
-    """`lag_s`: from which smoothed lag of the event loop on; 0: never. `least`: so many under way are always all right."""
+    """`lag_s`: from which smoothed lag of the event loop on; 0: never. `serve_s`: in what time that which is let in should be done, if the shortest
+    that it took lately isn't longer. `least`: so many under way are always all right."""
 
     lag_s: float = 0.25
+    serve_s: float = 0.5
     cool_off_s: float = 1.0
     window_s: float = 5.0
     least: int = 16
@@ -30,7 +33,6 @@ class ShedderTerms:
 
 class Shedder:
     __slots__ = (
-        "_best_s",
         "_bucket",
         "_bucket_s",
         "_fits",
@@ -48,7 +50,7 @@ class Shedder:
         self._bucket = 0
         self._served = [0] * BUCKETS
         self._seconds = [0.0] * BUCKETS
-        self._fits = 0.0  # what can be under way without a queue, by the buckets that are complete
+        self._fits = 0.0  # what may be under way, by the buckets that are complete
         self._flying = 0
         self._smooth_flying = 0.0
         self._hot_until = float("-inf")
@@ -69,8 +71,8 @@ class Shedder:
         if flying < terms.least:
             return 0.0
         self._turn(now)
-        # At the limit all that fits, at twice the limit next to nothing.
-        share = min(1.0, max(FLOOR, 2.0 - lag_s / terms.lag_s))
+        # The later the loop, the less: what is under way makes it late.
+        share = max(FLOOR, terms.lag_s / max(lag_s, terms.lag_s))
         return flying / max(self._fits * share, terms.least)
 
     def began(self) -> None:
@@ -100,6 +102,6 @@ class Shedder:
         if served:
             most = max(n for n, _ in served)
             shortest = min(each_s for _, each_s in served)
-            self._fits = most / self._bucket_s * shortest
+            self._fits = most / self._bucket_s * max(shortest, self._terms.serve_s)
         else:
             self._fits = 0.0  # nothing is known: the least

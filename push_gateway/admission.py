@@ -32,7 +32,12 @@ class Admission:
         self._settings = settings
         self._monotonic = clock.monotonic
         self._shedder = Shedder(
-            ShedderTerms(lag_s=settings.shed_lag_s, cool_off_s=settings.shed_cool_off_s, least=settings.shed_least)
+            ShedderTerms(
+                lag_s=settings.shed_lag_s,
+                serve_s=settings.shed_serve_s,
+                cool_off_s=settings.shed_cool_off_s,
+                least=settings.shed_least,
+            )
         )
         self._addresses = AddressLimits(
             settings.address_sign_ins, settings.address_sign_ins_burst, monotonic=clock.monotonic

@@ -55,8 +55,16 @@ def test_pressure_is_what_is_under_way_by_what_can_be_served() -> None:
     now = serving(shedder, each_s=1.0, per_s=100, seconds=3)
     fill(shedder, 200)
     assert shedder.pressure(LATE, now) == pytest.approx(2.0, rel=0.2)
-    assert shedder.pressure(LATE * 1.5, now) == pytest.approx(4.0, rel=0.2)
+    assert shedder.pressure(LATE * 2, now) == pytest.approx(4.0, rel=0.2)
     assert shedder.pressure(VERY_LATE, now) <= 2.0 / FLOOR * 1.2
+
+
+def test_what_is_quickly_served_may_pile_up_for_half_a_second() -> None:
+    """1,000 a second that take 10 ms each: a moment without CPU is no reason to refuse what is worked off in the next."""
+    shedder = Shedder(TERMS)
+    now = serving(shedder, each_s=0.01, per_s=1_000, seconds=3)
+    fill(shedder, 500)
+    assert shedder.pressure(LATE, now) == pytest.approx(1.0, rel=0.2)
 
 
 def test_it_cools_off_before_everything_is_let_in_again() -> None:
@@ -182,22 +190,25 @@ def test_without_shedding_an_overloaded_server_does_nothing_in_time() -> None:
     assert server.late > 0
 
 
-def test_at_three_times_what_can_be_served_what_can_be_is_and_in_time() -> None:
-    server = overload(3.0, shedding=True)
-    assert server.good.total() >= 0.75 * 1_000 * 22.5
+@pytest.mark.parametrize(("times", "goodput"), [(1.1, 0.95), (1.5, 0.9), (3.0, 0.75), (6.0, 0.4)])
+def test_whatever_is_offered_what_can_be_served_is_and_in_time(times: float, goodput: float) -> None:
+    """Refusing costs its share: at six times half of the server's time."""
+    server = overload(times, shedding=True)
+    assert server.good.total() >= goodput * 1_000 * 22.5
     assert server.late == 0
     assert server.longest_s < 1.0
 
 
-def test_urgent_messages_are_turned_away_last() -> None:
-    server = overload(3.0, shedding=True)
+@pytest.mark.parametrize("times", [1.1, 1.5, 3.0])
+def test_urgent_messages_are_turned_away_last(times: float) -> None:
+    server = overload(times, shedding=True)
     parts = [
         server.good[priority] / (server.good[priority] + server.refused[priority])
         for priority in (Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW)
     ]
     assert parts == sorted(parts, reverse=True)
-    assert parts[0] > 0.9
-    assert parts[-1] < 0.35
+    assert parts[0] > 0.99
+    assert parts[-1] < 0.7
 
 
 def test_just_below_what_can_be_served_nobody_is_turned_away() -> None:
