@@ -32,10 +32,13 @@ _REFUSALS = frozenset({Reason.DROPPED, Reason.UNDECODABLE})
 
 
 def _sets(to: State) -> dict[str, str]:
-    sets = {AT[to]: "COALESCE(v.written, v.entered)" if to is State.SENDING else "v.entered", "reason": "v.reason"}
+    sets = {
+        AT[to]: "COALESCE(NULLIF(v.written, 0), v.entered)" if to is State.SENDING else "v.entered",
+        "reason": "v.reason",
+    }
     sets["channel"] = "CASE WHEN v.channel = '' THEN deliveries.channel ELSE v.channel END"
     if to is not State.SENDING:
-        sets["at_sending"] = "COALESCE(deliveries.at_sending, v.written)"
+        sets["at_sending"] = "COALESCE(NULLIF(deliveries.at_sending, 0), v.written)"
     if to is State.VENDOR:
         sets["vendor"] = "v.channel"
     return {**sets, "state": str(CODE[to])}  # last: the guard asks for it
@@ -196,7 +199,15 @@ def _move(conn: Connection, changes: Sequence[Change]) -> int:
     """The guarded UPDATE, one for each state that is entered; how many rows moved."""
     by_state: dict[State, list[Row]] = {}
     for change in changes:
-        row = (change.id, change.device, change.app, change.at, change.reason or "", change.channel, change.written_at)
+        row = (
+            change.id,
+            change.device,
+            change.app,
+            change.at,
+            change.reason or "",
+            change.channel,
+            change.written_at or 0,
+        )
         by_state.setdefault(change.to, []).append(row)
     return sum(
         # In order of their keys, as everybody locks them.

@@ -63,11 +63,11 @@ deliveries = Table(
     Column("app", name(64), nullable=False),
     Column("state", SmallInteger, nullable=False, server_default="0"),  # states.CODE
     Column("told", SmallInteger, nullable=False, server_default="0"),  # 1: its device was to be told of a recall
-    Column("channel", String(32), nullable=False, server_default=""),
+    Column("channel", String(32), nullable=False, server_default=""),  # spaces are no road (`migrations/ddl.py`)
     Column("vendor", String(32), nullable=False, server_default=""),  # the vendor channel that accepted it
     Column("reason", String(32), nullable=False, server_default=""),
     Column("at_accepted", BigInteger, nullable=False),
-    Column("at_sending", BigInteger),
+    Column("at_sending", BigInteger),  # of this and the next, 0 is no time either
     Column("at_waiting", BigInteger),
     Column("at_vendor", BigInteger),
     Column("at_delivered", BigInteger),

@@ -74,12 +74,12 @@ def _deliveries(conn: Connection, message_id: int, after: str | None, limit: int
     views = []
     for device, channel, code, reason, at_ended, late_at, *times in rows:
         state = STATE[code]
-        at = {_NAME[column]: ms for column, ms in zip(_TIMES, times, strict=True) if ms is not None}
+        at = {_NAME[column]: ms for column, ms in zip(_TIMES, times, strict=True) if ms}
         if at_ended is not None:
             at[state.value] = at_ended
         if late_at is not None:
             at["late_at"] = late_at
-        views.append(DeliveryView(device=device, channel=channel, state=state, reason=reason, at=at))
+        views.append(DeliveryView(device=device, channel=channel.strip(), state=state, reason=reason, at=at))
     return views
 
 

@@ -11,6 +11,19 @@ BY_DAY: dict[str, Any] = {"mysql_partition_by": "RANGE (id) (PARTITION later VAL
 """For tables whose rows go by age; `mysql/partitions.py` adds the days."""
 
 
+def in_place(column: str) -> sa.Column[Any]:
+    """A time that nearly every row gets. On a server a number from the beginning (0: not yet), so that it is written over where it stands: a row
+    that grows costs a third more."""
+    if _on_server():
+        return sa.Column(column, sa.BigInteger, nullable=False, server_default="0")
+    return sa.Column(column, sa.BigInteger)
+
+
+def no_road_yet() -> str:
+    """As long as the usual one, `long`, for the same reason. Spaces are no road."""
+    return " " * 4 if _on_server() else ""
+
+
 def create_table(name: str, *columns: sa.Column[Any], **options: Any) -> None:
     if not _on_server() or not sa.inspect(op.get_bind()).has_table(name):
         op.create_table(name, *columns, **_OPTIONS, **options)

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from push_core.sql.migrations.ddl import BY_DAY, create_index, create_table
+from push_core.sql.migrations.ddl import BY_DAY, create_index, create_table, in_place, no_road_yet
 from push_core.sql.tables import blob, message_id, name
 
 revision = "m0001"
@@ -32,14 +32,16 @@ def upgrade() -> None:
         sa.Column("app", name(64), nullable=False),
         sa.Column("state", sa.SmallInteger, nullable=False, server_default="0"),
         sa.Column("told", sa.SmallInteger, nullable=False, server_default="0"),
-        sa.Column("channel", sa.String(32), nullable=False, server_default=""),
+        sa.Column("channel", sa.String(32), nullable=False, server_default=no_road_yet()),
         sa.Column("vendor", sa.String(32), nullable=False, server_default=""),
         sa.Column("reason", sa.String(32), nullable=False, server_default=""),
         sa.Column("at_accepted", sa.BigInteger, nullable=False),
-        *(
-            sa.Column(column, sa.BigInteger)
-            for column in ("at_sending", "at_waiting", "at_vendor", "at_delivered", "at_displayed", "at_clicked")
-        ),
+        in_place("at_sending"),
+        sa.Column("at_waiting", sa.BigInteger),
+        sa.Column("at_vendor", sa.BigInteger),
+        in_place("at_delivered"),
+        sa.Column("at_displayed", sa.BigInteger),
+        sa.Column("at_clicked", sa.BigInteger),
         sa.Column("at_ended", sa.BigInteger),
         sa.Column("late_at", sa.BigInteger),
         sqlite_with_rowid=False,
