@@ -50,7 +50,9 @@ class VendorRoutes:
     ) -> None:
         self._devices = devices
         self._channels = tuple(channels)
-        self._cache: Cache[DeviceKey, Device] = Cache(devices.get, ttl_s=ttl_s, size=size, monotonic=monotonic)
+        self._cache: Cache[DeviceKey, Device] = Cache(
+            devices.get, ttl_s=ttl_s, size=size, name="dispatcher.devices", monotonic=monotonic
+        )
 
     async def of(self, keys: Sequence[DeviceKey]) -> list[Reach]:
         """Raises Unavailable when the device store can't be asked."""

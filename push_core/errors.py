@@ -48,7 +48,12 @@ CODES: dict[str, Code] = {
     "missing_field": Code(422, False, "A field that is needed is not there.", "Add the field that `field` names."),
     "not_available": Code(422, False, "Part of the contract, not offered by this server.", "See the release notes."),
     "too_many": Code(422, False, "More items than one call takes.", "Split the call."),
-    "rate_limited": Code(429, True, "Over the rate that the app may use.", "Wait for `Retry-After` seconds."),
+    "rate_limited": Code(
+        429,
+        True,
+        "Over the rate of the app or of the caller's address, which `message` names; nothing was done.",
+        "Wait for `Retry-After` seconds.",
+    ),
     "internal": Code(
         500,
         True,

@@ -80,7 +80,11 @@ class SignIns:
         self._clock = clock
         self._incarnation = incarnation
         self._apps: Cache[str, AppKeys] = Cache(
-            self._load_apps, ttl_s=settings.app_cache_s, size=settings.app_cache_size, monotonic=clock.monotonic
+            self._load_apps,
+            ttl_s=settings.app_cache_s,
+            size=settings.app_cache_size,
+            name="gateway.apps",
+            monotonic=clock.monotonic,
         )
         self._batches: Batcher[_Guest, None] = Batcher(
             self._sign_in,
