@@ -64,7 +64,18 @@ def fences(language: str) -> list[Any]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_fence_has_a_language_that_is_checked(page: Path) -> None:
     """Pictures have none."""
-    checked = {"", "sh", "sh operator", "python", "toml", "json", "json message", "json device", "json webhook", "mermaid"}
+    checked = {
+        "",
+        "sh",
+        "sh operator",
+        "python",
+        "toml",
+        "json",
+        "json message",
+        "json device",
+        "json webhook",
+        "mermaid",
+    }
     assert {match[1] for match in FENCE.finditer(page.read_text())} <= checked
 
 
