@@ -180,25 +180,28 @@ def main() -> int:
     arguments.add_argument("--count", type=int, default=100_000, help="routes looked up a line")
     arguments.add_argument("--json", action="store_true", help="one JSON object as the last line")
     given = arguments.parse_args()
-    print_header("protection", METHOD)
+    if not RedisServer.available():
+        print("bench.protection: redis-server is not installed: apt-get install redis-server", file=sys.stderr)
+        return 2
+    header = print_header("protection", METHOD, vars(given), as_json=given.json)
     folder = Path(tempfile.mkdtemp(prefix="taco-bench-"))
     try:
         with RedisServer(folder) as server:
             figures = uvloop.run(run(server.dsn, given.times, given.count))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if given.json:
+        print_json(header.to_dict() | figures)
+        return 0
     for name, us in figures["steps_us"].items():
-        print(f"{name:32} {us:8.3f} µs", file=sys.stderr)
+        print(f"{name:32} {us:8.3f} µs")
     for line in figures["routes"]:
         print(
             f"{line['devices']:7,} devices at {line['per_s']:,}/s: hits {line['hits']:.0%}; client and Redis without a cache "
-            f"{line['without_us']} µs, with one {line['with_us']} µs",
-            file=sys.stderr,
+            f"{line['without_us']} µs, with one {line['with_us']} µs"
         )
-    if given.json:
-        print_json(figures)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())
