@@ -321,8 +321,9 @@ class Messages(Protocol):
         ...
 
     async def prune(self, before_id: int, *, limit: int = 1_000) -> int:
-        """Remove ended messages with ids below `before_id`, their deliveries and keys older than a day; how many went. A store that drops whole
-        days keeps a day's until all of it is below `before_id`, and does not count them. Called by several programs, again and again."""
+        """Remove ended messages with ids below `before_id`, their deliveries and keys older than a day; how many went, of messages or
+        of keys: `limit` means that there may be more. A store that drops whole days keeps a day's until all of it is below `before_id`, and does not
+        count them. Called by several programs, again and again."""
         ...
 
     # ── issuer leases ────────────────────────────────────────────────────────────────────────────────────────────────

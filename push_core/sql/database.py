@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from push_core.errors import ConfigError, Overloaded, Unavailable
+from push_core.errors import ConfigError, DeadlineExceeded, Overloaded, Unavailable
 from push_core.fuse import Fuse, MakeFuse
 from push_core.sql.engine import Place, place_of
 from push_core.sql.errors import Denied
@@ -40,6 +40,8 @@ class Database:
         self._closed = False
         self._unseen: Callable[[Connection], None] | None = None  # what a server must pass before it is used
         self._looking = asyncio.Lock()
+        self._looked_at = float("-inf")  # in vain, in the loop's time
+        self._trouble = ""  # what was wrong then
         self._writes: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._reads = queue.SimpleQueue() if place.readers else self._writes
         self._writers = [
@@ -156,18 +158,28 @@ class Database:
         return await self._fuse.run(make, critical=critical)
 
     async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         async with self._looking:
             check = self._unseen
-            if check is not None:
-                await self._made(self._reads, Call(check, asyncio.get_running_loop()), self._deadline_s)
-                self._unseen = None
+            if check is None:
+                return
+            if self._looked_at >= began:  # in vain, while we waited: not each of us waits for a look of its own
+                raise Unavailable(self._trouble)
+            try:
+                await self._made(self._reads, Call(check, loop), self._deadline_s)
+            except (ConfigError, Unavailable) as error:
+                self._looked_at, self._trouble = loop.time(), str(error)
+                raise
+            self._unseen = None
 
     async def _seen(self) -> None:
+        """Raises Unavailable: whatever became of the look, the call itself was not made."""
         if self._unseen is None:
             return
         try:
             await self._look()
-        except ConfigError as error:
+        except (ConfigError, DeadlineExceeded) as error:
             raise Unavailable(str(error)) from None
 
     async def _made(self, calls: "queue.SimpleQueue[Call[Any] | None]", call: Call[R], seconds: float) -> R:

@@ -83,7 +83,8 @@ def move_cursor(conn: Connection, name: str, to: int) -> None:
 
 
 def prune(conn: Connection, before_id: int, limit: int, ranges: Sequence[tuple[int, int]]) -> int:
-    """Remove ended messages of the ranges of ids, and keys of more than a day before `before_id`; how many messages."""
+    """Remove ended messages of the ranges of ids, and keys of more than a day before `before_id`; how many messages, or keys if those were more:
+    where days are dropped whole, keys are what is left to remove."""
     count = 0
     for first, last in ranges:
         ids = fetch(conn, _ENDED, ("id",), {"first": first, "last": last, "limit": limit - count})
@@ -94,5 +95,5 @@ def prune(conn: Connection, before_id: int, limit: int, ranges: Sequence[tuple[i
             break
     # Older than a day whatever the hour is now: `before_id` was made before it.
     by = {"by": time_of(before_id) - IDEMPOTENCY_MS, "limit": limit}
-    bulk.delete_found(conn, "idempotency", ("app", "idem_key"), _OLD_KEYS, by)
-    return count
+    keys = bulk.delete_found(conn, "idempotency", ("app", "idem_key"), _OLD_KEYS, by)
+    return max(count, keys)

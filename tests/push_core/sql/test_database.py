@@ -209,3 +209,27 @@ async def test_a_loop_that_never_rests_does_not_shut_the_threads_out(
     finally:
         sys.setswitchinterval(before)
         await database.close()
+
+
+async def test_a_server_that_was_never_seen_is_looked_at_once_for_all_who_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each would wait for the looks of all before it, as long as a silent server takes for each."""
+    store = await Database.open(f"sqlite:///{tmp_path}/s.sqlite", "messages", deadline_s=0.2)
+    looks, silent = 0, threading.Event()
+
+    def look(_: Connection) -> None:
+        nonlocal looks
+        looks += 1
+        silent.wait(20)
+
+    store._unseen = look
+    try:
+        answers = await asyncio.gather(*(store.write(lambda conn: conn) for _ in range(50)), return_exceptions=True)
+        assert {type(answer) for answer in answers} == {Unavailable}, "not one of the calls themselves was made"
+        assert looks == 1
+        silent.set()
+        assert await store.read(lambda conn: conn.exec_driver_sql("SELECT 1").scalar_one(), deadline_s=20.0) == 1
+    finally:
+        silent.set()
+        await store.close()

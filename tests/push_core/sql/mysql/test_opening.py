@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 from pymysql.cursors import Cursor
+from sqlalchemy import MetaData, inspect
 
 from ops.cluster.servers import MariaServer
 from push_core.errors import ConfigError, Unavailable
 from push_core.messages.sql import SqlMessages
+from push_core.sql import tables
 from push_core.sql.database import Database
+from push_core.sql.engine import place_of
 from push_core.sql.migrate import Version
 from push_core.sql.upgrade import status, upgrade_store
 from push_core.sql.window import complaint
@@ -82,6 +85,23 @@ async def test_an_upgrade_that_was_cut_off_is_run_again(dsn: str, cursor: Cursor
     assert upgrade_store(dsn, "messages").problem is None
     await (await SqlMessages.open(dsn)).close()
     assert cursor.execute("SHOW INDEX FROM idempotency WHERE Key_name = 'idempotency_created'") == 1
+
+
+@pytest.mark.parametrize("metadata", [tables.MESSAGES, tables.DEVICES])
+def test_the_steps_make_the_columns_keys_and_indexes_that_the_code_expects(
+    maria_tables: Tables, metadata: MetaData
+) -> None:
+    engine = place_of(maria_tables.dsn).make_engine()
+    made = inspect(engine)
+    for table in metadata.sorted_tables:
+        columns = made.get_columns(table.name)
+        assert [column["name"] for column in columns] == [column.name for column in table.columns]
+        assert made.get_pk_constraint(table.name)["constrained_columns"] == [c.name for c in table.primary_key]
+        assert {index["name"] for index in made.get_indexes(table.name)} == {index.name for index in table.indexes}
+        names = [c["name"] for c, of in zip(columns, table.columns, strict=True) if isinstance(of.type, tables.Name)]
+        collations = {c["type"].collation for c in columns if c["name"] in names}  # type: ignore[attr-defined]
+        assert collations <= {"utf8mb4_nopad_bin"}
+    engine.dispose()
 
 
 def test_upgrades_take_turns(dsn: str) -> None:

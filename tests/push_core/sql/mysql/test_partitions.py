@@ -173,3 +173,13 @@ async def test_tables_without_partitions_are_pruned_row_by_row(cursor: Cursor, d
     await store.apply([moves(envelope(1, at=today), "a", State.DELIVERED)], now=today)
     assert await store.prune(envelope(1, at=today).id + 1) == 1
     await store.close()
+
+
+async def test_keys_of_dropped_days_are_counted_so_that_the_sweep_goes_on(cursor: Cursor, dsn: str) -> None:
+    today = now_of(cursor)
+    store = await SqlMessages.open(dsn)
+    old = today - 3 * DAY
+    await store.commit([new(n, "a", key=f"k-{n}", at=old) for n in range(5)], now=old, oldest_ms=10**12)
+    before = first_id_at(today - DAY)
+    assert [await store.prune(before, limit=3) for _ in range(3)] == [3, 2, 0]
+    await store.close()
