@@ -227,8 +227,12 @@ class AmqpConsumer:
             if cancelled():
                 raise
             self._link.drop(channel.wire, f"no subscription to {source.queue}: {reason_of(error, self._settings)}")
-        else:
+            return
+        if self._by_tag.get(consumer_tag) is source:
             source.heard_at = self._loop.time()
+        elif self._channel is channel:
+            # It was given up while it came about: what it brings would be put back and sent again without end.
+            channel.unsubscribe(consumer_tag)
 
     def _check_idle(self) -> None:
         """Give back what nobody takes, and look again with the next take."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from push_core.metrics.catalogue import Metric
 from push_core.metrics.memory import MemoryMetrics
 from push_core.queues import amqp_consumer, amqp_life
 from push_core.queues.amqp import AmqpQueues
+from push_core.queues.amqp_channel import ConsumeChannel
 from push_core.queues.amqp_consumer import AmqpConsumer
 from push_core.queues.amqp_settings import AmqpSettings
 from push_core.queues.port import Parcel, Published, Source, Taken
@@ -249,3 +251,29 @@ async def test_a_publish_whose_caller_goes_away_spoils_nobody_elses(queues: Amqp
     publishing.cancel()
     await publish(queues, "second")
     assert publishing.cancelled() or publishing.done()
+
+
+async def test_a_subscription_that_is_given_up_before_it_came_about_does_not_stay(
+    settings: AmqpSettings, queues: AmqpQueues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows it: each body that it brings would be put back, and brought again, as fast as the broker can."""
+    monkeypatch.setattr(amqp_consumer, "IDLE_S", 0.05)
+    subscribe, may_go_on, begun = ConsumeChannel.subscribe, asyncio.Event(), asyncio.Event()
+
+    async def slowly(channel: ConsumeChannel, *what: Any) -> None:
+        begun.set()
+        await may_go_on.wait()
+        await subscribe(channel, *what)
+
+    monkeypatch.setattr(ConsumeChannel, "subscribe", slowly)
+    await publish(queues, "a")
+    consumer = await queues.consume([Source("q")])
+    await consumer.give_back([(await take(consumer)).tag])
+    await begun.wait()
+    await until(lambda: not consumer._sources[0].consumer_tag)  # idle: given up
+    may_go_on.set()
+    await until(lambda: not any(task.get_name() == "amqp.subscribe" for task in consumer._tasks))
+    assert not await has_consumer(settings)
+    taken = await take(consumer)
+    assert taken.body == b"a"
+    await consumer.ack([taken.tag])
