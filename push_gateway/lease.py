@@ -37,6 +37,7 @@ class Lease:
         self._register = RegisterAgain(presence, messages, context)
         self._backoff = Backoff(context.settings.retry_min_s, context.settings.lease_renew_s)
         self._compared: list[DeviceKey] = []  # what is left of the present round
+        self._renewing = asyncio.Lock()
 
     async def take(self, node: Node) -> None:
         """The first time. Raises Unavailable."""
@@ -50,15 +51,18 @@ class Lease:
         node, self._node = self._node, None
         self._context.leased = False
         if node is not None:
-            await self._in_time(self._presence.release_node(node.incarnation))
+            async with self._renewing:  # one under way would take the lease again after us
+                self._context.leased = False
+                await self._in_time(self._presence.release_node(node.incarnation))
 
     async def _renew_later(self) -> None:
         away = not self._context.leased  # then sooner: the sessions' routes may wait for it
         await asyncio.sleep(self._backoff.next_s() if away else self._settings.lease_renew_s)
-        if self._node is None:
-            return
         try:
-            unbroken = await self._renew(self._node)
+            async with self._renewing:
+                if self._node is None:
+                    return
+                unbroken = await self._renew(self._node)
         except Unavailable as error:
             self._context.leased = False
             log.warning("presence can't be reached; sessions live on", error=error.message)

@@ -168,3 +168,28 @@ async def test_registering_again_is_tried_until_it_works(site: Site) -> None:
     await presence.release_node(node.gateway.incarnation)
     await until_located(node)
     assert tries == 3
+
+
+async def test_a_renewal_under_way_does_not_take_the_lease_again_after_it_was_given_up(site: Site) -> None:
+    node = await site.node(**OFTEN)
+    presence = node.ports.presence
+    lease_node = presence.lease_node
+    arrived, may_go_on, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slowly(node: NodeRecord, ttl_s: float) -> bool:
+        arrived.set()
+        await may_go_on.wait()
+        unbroken = await lease_node(node, ttl_s)
+        over.set()
+        return unbroken
+
+    presence.lease_node = slowly  # type: ignore[method-assign]
+    await arrived.wait()
+    giving_up = asyncio.create_task(node.gateway._lease.give_up())
+    while node.gateway._context.leased:
+        await asyncio.sleep(0)
+    may_go_on.set()
+    await giving_up
+    await over.wait()
+    assert await presence.nodes() == []
+    assert not node.gateway._context.leased
