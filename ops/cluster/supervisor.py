@@ -26,8 +26,9 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import structlog
 
@@ -157,7 +158,10 @@ class Supervisor:
     def _tell(self, child: Child) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-        self._on_change(child)
+        try:
+            self._on_change(child)
+        except Exception:  # the supervised edge: who is told must not end the keeping (a full disk, say)
+            log.exception("nobody could be told of a change", name=child.spec.name, state=child.state)
 
 
 class _Kept:
@@ -228,13 +232,16 @@ class _Kept:
                 self._signal(signal.SIGTERM)
             await self._listen(process, output)
             return await process.wait()
+        except BaseException:
+            self._signal(signal.SIGKILL)  # nobody keeps it any more, and there must not be two of it
+            raise
         finally:
             self._process = None
             child.pid = None
             if output is not None:
                 output.close()
 
-    async def _listen(self, process: Process, output: BinaryIO | None) -> None:
+    async def _listen(self, process: Process, output: FileIO | None) -> None:
         """Its stdout until it closes that: its line, and what else it says."""
         assert process.stdout is not None
         while True:
@@ -249,8 +256,8 @@ class _Kept:
                 self.child.said, self.child.served = said, True
                 self._become(State.READY)
             elif output is not None:
-                output.write(line)
-                output.flush()
+                with suppress(OSError):  # a full disk costs the line, not the child
+                    output.write(line)
 
     def _become(self, state: State) -> None:
         self.child.state = state
@@ -270,13 +277,14 @@ def _parse(line: bytes) -> Mapping[str, Any] | None:
     return said if isinstance(said, dict) else None
 
 
-def _open_log(path: Path | None) -> BinaryIO | None:
+def _open_log(path: Path | None) -> FileIO | None:
+    """Without a buffer: what could not be written would be in the way of all that follows, and of closing it."""
     if path is None:
         return None
     with suppress(FileNotFoundError):
         if path.stat().st_size > LOG_BYTES:
             path.replace(path.with_name(path.name + ".old"))
-    return path.open("ab")
+    return path.open("ab", buffering=0)
 
 
 def _last_words(path: Path | None) -> str:

@@ -171,3 +171,24 @@ def test_children_die_with_a_supervisor_that_is_killed() -> None:
     keeper.kill()
     keeper.communicate()
     assert gone(pid)
+
+
+async def test_a_full_disk_does_not_make_two_of_a_child() -> None:
+    told: list[int | None] = []
+
+    def write_who_runs(child: Child) -> None:
+        told.append(child.pid)
+        raise OSError(28, "No space left on device")
+
+    supervisor = Supervisor(write_who_runs, pauses=QUICK)
+    child = supervisor.start(shell("one", "echo chatter; " + SERVES, Path("/dev/full")))
+    try:
+        await supervisor.ready(within_s=20)
+        assert child.lives == 1
+        first = child.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: child.lives == 2 and child.state is State.READY)
+        assert {pid for pid in told if pid is not None} == {first, child.pid}
+    finally:
+        await supervisor.stop(grace_s=0)
