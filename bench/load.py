@@ -72,6 +72,8 @@ class Load:
         device_secret: str,
         devices: int,
         connections: int = 16,
+        prefix: str = "device",
+        priorities: Sequence[str] = PRIORITIES,
     ) -> None:
         self.log = Log()
         self._callers = [LeanHttp(api, key, connections=connections) for api in apis]
@@ -82,7 +84,8 @@ class Load:
         self.fleet = Fleet(self._gateways[0], on_push=self._on_push)
         self._app = app
         self._secret = device_secret
-        self.names = [f"device-{number}" for number in range(devices)]
+        self._priorities = tuple(priorities)
+        self.names = [f"{prefix}-{number}" for number in range(devices)]
         self._batches: set[asyncio.Task[None]] = set()
 
     def _on_push(self, device: Device, push: Push, is_new: bool) -> None:
@@ -127,7 +130,7 @@ class Load:
                             "title": "Order 1207",
                             "body": "Pick up at the corner shop, two bags",
                             "data": {"order": "1207-33", "step": "pickup"},
-                            "priority": chance.choice(PRIORITIES),
+                            "priority": chance.choice(self._priorities),
                         }
                         for device in devices
                     ]
@@ -141,6 +144,11 @@ class Load:
         end = begin + seconds
         await asyncio.sleep(max(0.0, end - monotonic()))
         return begin, end
+
+    @property
+    def answers_awaited(self) -> int:
+        """Calls that have no answer yet."""
+        return len(self._batches)
 
     async def settle(self, timeout_s: float) -> bool:
         """Wait until all callers have their answers and all that was accepted has come; whether it did in time."""
