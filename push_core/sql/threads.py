@@ -91,7 +91,8 @@ class Lane:
         self._calls = calls
         self._group = 1 if reading else GROUP
         self._conn: Connection | None = None
-        self._committing = False
+        self._committing = False  # COMMIT has been said
+        self._at: Call[Any] | None = None  # the call that is being worked on
         # A daemon, so that a program that ends without closing its stores ends: what it was told is done is durable already.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -118,7 +119,7 @@ class Lane:
         self._disconnect()
 
     def _perform(self, group: list[Call[Any]]) -> list[Outcome]:
-        """Run the calls in one transaction; where that can't be done, one by one."""
+        """Run the calls in one transaction; one that can't be done is left out, and the others are run again."""
         outcomes: list[Outcome] = []
         reruns = 0
         while group:
@@ -146,31 +147,35 @@ class Lane:
                 reruns += 1
                 if verdict.trouble is Trouble.AGAIN:
                     time.sleep(random.uniform(0.0, PAUSE_S * 2**reruns))  # noqa: S311 - so that two that met don't meet again
-            elif len(group) == 1 or verdict.trouble is not Trouble.FAULT:
+            elif (at := self._at) is not None and verdict.trouble in (Trouble.FAULT, Trouble.HELD):
+                outcomes.append((at, None, translated))  # its own; the others go again without it
+                group = [call for call in group if call is not at]
+            else:
                 return outcomes + [(call, None, translated) for call in group]
-            else:  # whose fault it was shows when each is alone
-                return outcomes + [outcome for call in group for outcome in self._perform([call])]
         return outcomes
 
     def _transaction(self, group: list[Call[Any]]) -> list[Outcome]:
-        self._committing = False
+        self._committing, self._at = False, None
         conn = self._connection()
         outcomes: list[Outcome] = []
         with conn.begin():
             if len(group) == 1:
+                self._at = group[0]
                 try:
                     outcomes.append((group[0], group[0].work(conn), None))
                 except TacoError as error:
                     raise _Refused(group[0], error) from None
             else:
-                outcomes.extend(_guarded(conn, call) for call in group)
+                for call in group:
+                    self._at = call
+                    outcomes.append(_guarded(conn, call))
             for call, _, failure in outcomes:
                 if call.before_commit is not None and failure is None:
                     try:
                         call.before_commit()
                     except TacoError as refusal:
                         raise _Refused(call, refusal) from None
-            self._committing = True
+            self._committing, self._at = True, None
         return outcomes
 
     def _connection(self) -> Connection:

@@ -12,7 +12,7 @@ _CONNECTING = 2003
 LOCK_NOT_FREE = 1205
 _READ_ONLY = frozenset({1290, 1792, 1836})  # a primary that became a replica: its name may lead to the new one by now
 _SENTENCES: dict[int, tuple[Trouble, str]] = {
-    LOCK_NOT_FREE: (Trouble.REFUSED, "was busy: a lock was not free in time"),
+    LOCK_NOT_FREE: (Trouble.HELD, "was busy: a lock was not free in time"),
     1213: (Trouble.AGAIN, "undid a transaction for another one, again and again (deadlock)"),
     1020: (Trouble.AGAIN, "undid a transaction for another one, again and again"),
     1021: (Trouble.REFUSED, "can't grow: its disk is full"),

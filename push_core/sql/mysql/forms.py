@@ -20,7 +20,8 @@ from push_core.errors import TacoError
 from push_core.sql.forms import Arguments, Forms, InPlace, Lock, Row
 from push_core.sql.mysql.literals import literal, rows_of
 
-LARGEST = 512  # rows in a statement: with the largest payloads some 4 MiB, below max_allowed_packet (16 MiB, MySQL 64)
+LARGEST = 512  # rows in a statement
+LARGEST_BYTES = 4 << 20  # of payload, which is written as twice as much: below max_allowed_packet (16 MiB, MySQL 64)
 _LOCK = {
     Lock.NONE: "",
     Lock.SHARE: " LOCK IN SHARE MODE",
@@ -143,9 +144,23 @@ class MysqlForms(Forms):
 
 
 def parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """The rows in order, cut at the largest size of a statement."""
-    for start in range(0, len(rows), LARGEST):
-        yield rows[start : start + LARGEST]
+    """The rows in order, cut at the largest size of a statement, by rows and by bytes."""
+    if len(rows) <= LARGEST and not (rows and _payload(rows[0])):
+        if rows:
+            yield rows
+        return
+    start = size = 0
+    for place, row in enumerate(rows):
+        payload = _payload(row)
+        if place - start == LARGEST or (size + payload > LARGEST_BYTES and place > start):
+            yield rows[start:place]
+            start, size = place, 0
+        size += payload
+    yield rows[start:]
+
+
+def _payload(row: Row) -> int:
+    return sum(len(value) for value in row if type(value) is bytes)
 
 
 def _update_in_place(

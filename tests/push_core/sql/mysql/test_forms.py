@@ -110,6 +110,17 @@ async def test_more_rows_than_a_statement_takes_are_cut(database: Database) -> N
     await database.write(work)
 
 
+@given(st.lists(st.integers(0, 9_000), max_size=40))
+def test_a_statement_is_cut_before_it_is_larger_than_the_server_takes(sizes: list[int]) -> None:
+    rows = [(n, bytes(size)) for n, size in enumerate(sizes)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forms, "LARGEST_BYTES", 4_000)
+        cut = list(forms.parts(rows))
+    assert [row for part in cut for row in part] == rows
+    for part in cut:
+        assert len(part) == 1 or sum(len(row[1]) for row in part) <= 4_000
+
+
 async def test_an_update_in_place_counts_what_moved_and_nothing_else(database: Database) -> None:
     """Rows that are not there, of another app, or past the guard are not counted, whatever is the same in all of them."""
     store = SqlMessages(database)

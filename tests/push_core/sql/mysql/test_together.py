@@ -152,6 +152,31 @@ async def test_a_row_that_somebody_holds_is_waited_for_and_then_nothing_was_done
     await store.close()
 
 
+async def test_who_shares_a_transaction_with_one_that_waits_for_a_lock_is_done_without_it(dsn: str) -> None:
+    store = await SqlMessages.open(dsn.replace("?", "?lock_wait_s=1&writers=1&"))
+    await store.commit([new(1, "a"), new(2, "a")], now=NOW)
+    busy, go_on = threading.Event(), threading.Event()
+
+    def hold(_: Connection) -> None:
+        busy.set()
+        go_on.wait(5)
+
+    with connect(dsn) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"SELECT * FROM deliveries WHERE id = {envelope(1).id} FOR UPDATE")
+        first = asyncio.create_task(store._db.write(hold))
+        await asyncio.to_thread(busy.wait, 5)
+        acks = [[moves(envelope(n, "a"), "a", State.DELIVERED)] for n in (1, 2)]
+        calls = [asyncio.create_task(store.apply(ack, now=NOW)) for ack in acks]
+        await asyncio.sleep(0)
+        go_on.set()
+        answers = await asyncio.gather(first, *calls, return_exceptions=True)
+        cursor.execute("COMMIT")
+    assert isinstance(answers[1], Unavailable)
+    assert not isinstance(answers[2], BaseException)
+    await store.close()
+
+
 async def test_what_does_not_fit_its_column_is_refused_whole(dsn: str) -> None:
     store: Messages = await SqlMessages.open(dsn)
     with pytest.raises(TacoError, match="does not fit"):
