@@ -1,8 +1,9 @@
-"""Waiting for what another process does."""
+"""Waiting for what another process does (Linux: `/proc`)."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 LOOK_AGAIN_S = 0.02
 
@@ -16,3 +17,9 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], within_s: float
             return
         assert time.monotonic() < deadline, f"waited {within_s:g} s in vain"
         await asyncio.sleep(LOOK_AGAIN_S)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP has reached every thread of a process: until then it goes on answering (proc(5), state)."""
+    threads = list(Path(f"/proc/{pid}/task").glob("*/stat"))
+    return bool(threads) and all(thread.read_text().rpartition(") ")[2].startswith("T") for thread in threads)

@@ -12,7 +12,7 @@ from push_core.queues.amqp_settings import AmqpSettings
 from push_core.queues.port import Consumer, Parcel, Published, Source, Taken
 from tests.support.amqp import channel_of, settings_of
 from tests.support.servers import require_server
-from tests.support.until import until
+from tests.support.until import is_stopped, until
 
 CONFIRMED, UNCONFIRMED = [Published.CONFIRMED], [Published.UNCONFIRMED]
 
@@ -131,6 +131,7 @@ async def test_a_broker_that_is_held_hangs_nobody_and_all_goes_on_when_it_is_let
     await consumer.ack([(await taking).tag])
     broker.pause()
     try:
+        await until(lambda: is_stopped(broker.pid))
         async with asyncio.timeout(20):
             assert await publish(queues, "held") == UNCONFIRMED
             assert await publish(queues, "held") == UNCONFIRMED
@@ -157,6 +158,7 @@ async def test_closing_takes_no_longer_because_the_broker_is_held(broker: Rabbit
     await taking
     broker.pause()
     try:
+        await until(lambda: is_stopped(broker.pid))
         async with asyncio.timeout(20):
             await queues.close()
     finally:
