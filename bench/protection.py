@@ -84,11 +84,11 @@ async def steps(times: int) -> dict[str, float]:
     fuse = Fuse("redis", "redis", BreakerTerms(), NullMetrics())
     idle, busy = Shedder(ShedderTerms()), Shedder(ShedderTerms())
     for _ in range(200):
-        busy.began()
+        busy.began(now())
 
     def visit(shedder: Shedder, lag_s: float) -> None:
         shedder.pressure(lag_s, now())
-        shedder.began()
+        shedder.began(now())
         shedder.ended(now(), 0.01)
 
     addresses = AddressLimits(1e9, 1e9)

@@ -32,6 +32,7 @@ class Admission:
         self._shedder = Shedder(
             ShedderTerms(
                 lag_s=settings.shed_lag_s,
+                slow_s=settings.shed_slow_s,
                 serve_s=settings.shed_serve_s,
                 cool_off_s=settings.shed_cool_off_s,
                 least=settings.shed_least,
@@ -132,7 +133,7 @@ class Admission:
 
 
 class Visit:
-    """One request under way. Only one that ended well says how long requests take: refusals are quick."""
+    """One request under way. A refusal is quick and says nothing of how long work takes."""
 
     __slots__ = ("_began", "_monotonic", "_shedder")
 
@@ -143,10 +144,11 @@ class Visit:
 
     def __enter__(self) -> None:
         self._began = self._monotonic()
-        self._shedder.began()
+        self._shedder.began(self._began)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         now = self._monotonic()
-        self._shedder.ended(now, now - self._began if error is None else None)
+        refused = isinstance(error, UserError | Overloaded)
+        self._shedder.ended(now, None if refused else now - self._began, served=error is None)

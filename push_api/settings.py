@@ -60,8 +60,11 @@ class ApiSettings:
         "ones last. 0: never.",
         at_least=0.0,
     )
+    shed_slow_s: float = setting(
+        1.0, "The same when what ends has taken so long, or nothing has ended for so long. 0: never.", at_least=0.0
+    )
     shed_serve_s: float = setting(
-        0.5, "What can be served then: what was served in the best moment lately, times this.", at_least=0.01
+        0.4, "What can be served then: what was served in the best second lately, times this.", at_least=0.01
     )
     shed_cool_off_s: float = setting(1.0, "For how long after that it still does.", at_least=0.0)
     shed_least: int = setting(64, "So many requests under way are never too many.", at_least=1)

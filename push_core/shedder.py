@@ -1,19 +1,24 @@
 """When to turn work away, so that what is taken is still done in time. Pure: the caller brings the time (monotonic seconds) and the loop's lag.
 
-After BBR, as in go-zero's adaptive shedder: what may be under way is the most that was served in a moment lately, times the time in which it is to be
-served; that is `serve_s` rather than BBR's shortest time seen, so that what piled up while the process had no CPU is
-worked off and not refused. Only while the event loop is late (or was a moment ago) does it matter at all.
+After BBR, as in go-zero's adaptive shedder: what may be under way is the most that was served in a second lately, times the time in which it is to be
+served; that is `serve_s` where BBR takes the shortest time seen, so that what piled up while the process had no CPU is worked off and not
+refused. It matters only while the process is overloaded, or was a moment ago: while the event loop is late (too much for the CPU), or what ends
+has taken long, or nothing ends at all (too much for a store).
 """
 
 from dataclasses import dataclass
 
 from push_core.models import Priority
 
-BUCKETS = 50
+BUCKETS = 20
+IN_A_SECOND = 4
+SMOOTH = 0.1
+STILL_HOT = 0.9
+"""Pressure above which an overload is not over, though its signs be gone: they are gone because of what is turned away."""
 FLOOR = 0.1
 """However late the loop is, this part of what can be served is let in."""
 
-PATIENCE: dict[Priority, float] = {Priority.LOW: 0.5, Priority.NORMAL: 0.75, Priority.HIGH: 1.0, Priority.URGENT: 1.3}
+PATIENCE: dict[Priority, float] = {Priority.LOW: 0.75, Priority.NORMAL: 1.0, Priority.HIGH: 1.25, Priority.URGENT: 1.6}
 """Up to how much pressure each is let in: low messages are shed first, urgent ones last."""
 OTHER = PATIENCE[Priority.NORMAL]
 MOST = max(PATIENCE.values())
@@ -21,36 +26,40 @@ MOST = max(PATIENCE.values())
 
 @dataclass(frozen=True, slots=True)
 class ShedderTerms:
-    """`lag_s`: from which smoothed lag of the event loop on; 0: never. `serve_s`: in what time that which is let in should be done, if the shortest
-    that it took lately isn't longer. `least`: so many under way are always all right."""
+    """Overloaded is a process from a smoothed lag of `lag_s` on, and when requests take `slow_s`; 0: that is no sign. `serve_s`: in what time that which
+    is let in should be done, if the shortest that it took lately isn't longer. `least`: so many under way are always all right."""
 
     lag_s: float = 0.25
-    serve_s: float = 0.5
+    slow_s: float = 1.0
+    serve_s: float = 0.4
     cool_off_s: float = 1.0
-    window_s: float = 5.0
     least: int = 16
 
 
 class Shedder:
     __slots__ = (
         "_bucket",
-        "_bucket_s",
-        "_fits",
+        "_ended_at",
         "_flying",
         "_hot_until",
+        "_most",
         "_seconds",
         "_served",
+        "_shortest_s",
         "_smooth_flying",
+        "_smooth_s",
         "_terms",
     )
 
     def __init__(self, terms: ShedderTerms) -> None:
         self._terms = terms
-        self._bucket_s = terms.window_s / BUCKETS
-        self._bucket = 0
+        self._bucket = 0  # number of the newest since the clock's zero; its place in the lists is that modulo BUCKETS
         self._served = [0] * BUCKETS
         self._seconds = [0.0] * BUCKETS
-        self._fits = 0.0  # what may be under way, by the buckets that are complete
+        self._ended_at = float("-inf")
+        self._smooth_s = 0.0  # what requests take
+        self._most = 0  # served in the best second, by the buckets that are complete; 0: nothing is known
+        self._shortest_s = 0.0
         self._flying = 0
         self._smooth_flying = 0.0
         self._hot_until = float("-inf")
@@ -61,47 +70,71 @@ class Shedder:
         return self._flying
 
     def pressure(self, lag_s: float, now: float) -> float:
-        """How many times as much is under way as should be; 0 while the loop keeps up. What is let in at which pressure: PATIENCE."""
+        """How many times as much is under way as should be; 0 while all is well. What is let in at which pressure: PATIENCE."""
         terms = self._terms
-        if lag_s >= terms.lag_s > 0:
+        if self._flying < terms.least:
+            return 0.0
+        stuck = now - self._ended_at >= terms.slow_s > 0
+        # A burst is no pile yet; but where nothing ends there is nothing to smooth by.
+        flying = float(self._flying) if stuck else min(float(self._flying), self._smooth_flying)
+        if flying < terms.least:
+            return 0.0
+        if stuck or lag_s >= terms.lag_s > 0 or self._is_slow(flying):
             self._hot_until = now + terms.cool_off_s
         elif now >= self._hot_until:
             return 0.0
-        flying = min(float(self._flying), self._smooth_flying)
-        if flying < terms.least:
-            return 0.0
         self._turn(now)
         # The later the loop, the less: what is under way makes it late.
-        share = max(FLOOR, terms.lag_s / max(lag_s, terms.lag_s))
-        return flying / max(self._fits * share, terms.least)
+        share = max(FLOOR, terms.lag_s / lag_s) if lag_s > terms.lag_s > 0 else 1.0
+        pressure = flying / max(self._most * max(self._shortest_s, terms.serve_s) * share, terms.least)
+        if pressure > STILL_HOT:
+            self._hot_until = max(self._hot_until, now + terms.cool_off_s)
+        return pressure
 
-    def began(self) -> None:
+    def _is_slow(self, flying: float) -> bool:
+        """By what ended; by what is under way already once that takes longer than it should."""
+        slow_s = self._terms.slow_s
+        return self._smooth_s >= slow_s > 0 or (self._smooth_s >= slow_s / 4 > 0 and flying >= self._most * slow_s)
+
+    def began(self, now: float) -> None:
         """One more is under way."""
+        if not self._flying:  # nothing was asked: that nothing ended means nothing
+            if now - self._ended_at > BUCKETS / IN_A_SECOND:
+                self._smooth_s = 0.0
+            self._ended_at = now
         self._flying += 1
 
-    def ended(self, now: float, took_s: float | None) -> None:
-        """One less; None if it was refused or failed: that says nothing of what can be served."""
+    def ended(self, now: float, took_s: float | None, *, served: bool = True) -> None:
+        """One less. `took_s` None: it was refused, which says nothing of how long work takes; not `served`: it failed, which says nothing of
+        how much is done."""
         self._flying -= 1
-        self._smooth_flying += 0.1 * (self._flying - self._smooth_flying)
-        if took_s is not None:
+        self._ended_at = now
+        self._smooth_flying += SMOOTH * (self._flying - self._smooth_flying)
+        if took_s is None:
+            return
+        self._smooth_s += SMOOTH * (took_s - self._smooth_s)
+        if served:
             self._turn(now)
             place = self._bucket % BUCKETS
             self._served[place] += 1
             self._seconds[place] += took_s
 
     def _turn(self, now: float) -> None:
-        bucket = int(now / self._bucket_s)
+        """Leave the newest bucket behind when its time is over, and with it those that are older than all that are kept."""
+        bucket = int(now * IN_A_SECOND)
         if bucket == self._bucket:
             return
-        # Before the newest is left: it is complete now.
-        served = [(n, seconds / n) for n, seconds in zip(self._served, self._seconds, strict=True) if n]
+        self._work_out()
         for older in range(self._bucket + 1, min(bucket, self._bucket + BUCKETS) + 1):
             self._served[older % BUCKETS] = 0
             self._seconds[older % BUCKETS] = 0.0
         self._bucket = bucket
-        if served:
-            most = max(n for n, _ in served)
-            shortest = min(each_s for _, each_s in served)
-            self._fits = most / self._bucket_s * max(shortest, self._terms.serve_s)
-        else:
-            self._fits = 0.0  # nothing is known: the least
+
+    def _work_out(self) -> None:
+        """By the best second, not by the best moment: a store that commits hundreds at once has moments that say little."""
+        oldest_first = [(self._bucket + 1 + n) % BUCKETS for n in range(BUCKETS)]
+        served = [self._served[place] for place in oldest_first]
+        self._most = max(sum(served[start : start + IN_A_SECOND]) for start in range(BUCKETS - IN_A_SECOND + 1))
+        self._shortest_s = min(
+            (seconds / n for seconds, n in zip(self._seconds, self._served, strict=True) if n), default=0.0
+        )

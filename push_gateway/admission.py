@@ -34,6 +34,7 @@ class Admission:
         self._shedder = Shedder(
             ShedderTerms(
                 lag_s=settings.shed_lag_s,
+                slow_s=settings.shed_slow_s,
                 serve_s=settings.shed_serve_s,
                 cool_off_s=settings.shed_cool_off_s,
                 least=settings.shed_least,
@@ -66,12 +67,13 @@ class Admission:
 
     def began(self) -> float:
         """One more sign-in is under way; what `ended` is to be given."""
-        self._shedder.began()
-        return self._monotonic()
+        now = self._monotonic()
+        self._shedder.began(now)
+        return now
 
     def ended(self, began: float, *, well: bool) -> None:
         now = self._monotonic()
-        self._shedder.ended(now, now - began if well else None)
+        self._shedder.ended(now, now - began, served=well)
 
     def _spread_ms(self) -> int:
         return random.randint(0, self._settings.overload_retry_ms)  # noqa: S311 - spreads load

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from push_core.models import PRIORITIES, Priority
 from push_core.shedder import FLOOR, PATIENCE, Shedder, ShedderTerms
 
-TERMS = ShedderTerms(lag_s=0.25, cool_off_s=1.0, window_s=5.0, least=16)
+TERMS = ShedderTerms(lag_s=0.25, slow_s=0.0, serve_s=0.5, cool_off_s=1.0, least=16)
+SLOW = ShedderTerms(lag_s=0.25, slow_s=1.0, serve_s=0.4, cool_off_s=1.0, least=16)
 ON_TIME, LATE, VERY_LATE = 0.05, 0.25, 5.0
 
 
@@ -18,20 +19,20 @@ def serving(shedder: Shedder, *, each_s: float, per_s: int, seconds: float, star
     now = start
     for _ in range(int(per_s * seconds)):
         now += 1 / per_s
-        shedder.began()
+        shedder.began(now - each_s)
         shedder.ended(now, each_s)
     return now
 
 
-def fill(shedder: Shedder, flying: int) -> None:
+def fill(shedder: Shedder, flying: int, now: float = 100.0) -> None:
     """So many under way, and for a while."""
     for _ in range(flying + 60):
-        shedder.began()
+        shedder.began(now)
     for _ in range(60):
-        shedder.began()
-        shedder.ended(0.0, None)
+        shedder.began(now)
+        shedder.ended(now, None)
     for _ in range(60):
-        shedder.ended(0.0, None)
+        shedder.ended(now, None)
     assert shedder.flying == flying
 
 
@@ -67,17 +68,23 @@ def test_what_is_quickly_served_may_pile_up_for_half_a_second() -> None:
     assert shedder.pressure(LATE, now) == pytest.approx(1.0, rel=0.2)
 
 
-def test_it_cools_off_before_everything_is_let_in_again() -> None:
+def test_an_overload_is_over_a_while_after_no_more_is_under_way_than_should_be() -> None:
+    """That the loop is on time again may be because of what is turned away."""
     shedder = Shedder(TERMS)
     now = serving(shedder, each_s=1.0, per_s=100, seconds=3)
-    fill(shedder, 200)
+    fill(shedder, 200, now)
     assert shedder.pressure(LATE, now) > 1
     assert shedder.pressure(ON_TIME, now + 0.9) > 1
-    assert shedder.pressure(ON_TIME, now + 1.1) == 0
+    assert shedder.pressure(ON_TIME, now + 1.8) > 1
+    for _ in range(120):
+        shedder.ended(now + 1.9, None)
+    assert 0 < shedder.pressure(ON_TIME, now + 1.9) < 1
+    assert shedder.pressure(ON_TIME, now + 2.7) > 0
+    assert shedder.pressure(ON_TIME, now + 2.9) == 0
 
 
 def test_with_a_limit_of_0_it_is_off() -> None:
-    shedder = Shedder(ShedderTerms(lag_s=0.0))
+    shedder = Shedder(ShedderTerms(lag_s=0.0, slow_s=0.0))
     now = serving(shedder, each_s=1.0, per_s=100, seconds=3)
     fill(shedder, 10_000)
     assert shedder.pressure(VERY_LATE, now) == 0.0
@@ -88,8 +95,10 @@ def test_what_was_refused_or_failed_says_nothing_of_what_can_be_served() -> None
     now = serving(one, each_s=1.0, per_s=100, seconds=3)
     serving(other, each_s=1.0, per_s=100, seconds=3)
     for _ in range(1_000):
-        other.began()
+        other.began(now)
         other.ended(now, None)
+        other.began(now)
+        other.ended(now, 0.001, served=False)
     for shedder in (one, other):
         fill(shedder, 200)
     assert one.pressure(LATE, now) == other.pressure(LATE, now)
@@ -108,20 +117,59 @@ def test_patience_grows_with_priority() -> None:
 def test_whatever_happens_it_never_refuses_below_its_least_and_counts_right(
     steps: list[tuple[float, str, float]],
 ) -> None:
-    shedder, now, flying = Shedder(TERMS), 0.0, 0
+    shedder, now, flying = Shedder(SLOW), 0.0, 0
     for pause, what, figure in steps:
         now += pause
         if what == "began":
-            shedder.began()
+            shedder.began(now)
             flying += 1
         elif what != "asked" and flying:
-            shedder.ended(now, figure if what == "served" else None)
+            shedder.ended(now, figure, served=what == "served")
             flying -= 1
         elif what == "asked":
             pressure = shedder.pressure(figure, now)
             assert pressure >= 0
             assert pressure == 0 or flying >= TERMS.least
         assert shedder.flying == flying
+
+
+def test_where_nothing_ends_any_more_nothing_more_is_let_in_than_fits() -> None:
+    """500 a second, and the store stops: what piles up behind it would only run out of time."""
+    shedder = Shedder(SLOW)
+    now = serving(shedder, each_s=0.01, per_s=500, seconds=3)
+    let_in = 0
+    for number in range(500 * 5):
+        at = now + number / 500
+        if shedder.pressure(ON_TIME, at) <= PATIENCE[Priority.NORMAL]:
+            shedder.began(at)
+            let_in += 1
+    assert let_in == pytest.approx(500 * SLOW.slow_s, rel=0.1)
+    back = now + 5
+    for _ in range(let_in):
+        shedder.ended(back, 4.0)
+    assert shedder.pressure(ON_TIME, back) == 0.0
+
+
+def test_a_burst_after_a_quiet_time_is_no_pile() -> None:
+    shedder = Shedder(SLOW)
+    now = serving(shedder, each_s=3.0, per_s=100, seconds=3) + 60.0  # slow it was, a minute ago
+    for _ in range(500):
+        shedder.began(now)
+    assert shedder.pressure(ON_TIME, now + 0.5) == 0.0
+
+
+def test_a_store_that_is_slow_but_keeps_up_costs_nobody_but_low_messages() -> None:
+    shedder, now, waiting = Shedder(SLOW), 100.0, deque[float]()
+    highest = 0.0
+    for _ in range(20 * 200):
+        now += 1 / 200
+        waiting.append(now)
+        shedder.began(now)
+        while now - waiting[0] >= 2.0:
+            shedder.ended(now, now - waiting.popleft())
+        if now > 110:
+            highest = max(highest, shedder.pressure(ON_TIME, now))
+    assert 0 < highest <= PATIENCE[Priority.NORMAL] * 1.05
 
 
 # ── overload ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -136,6 +184,8 @@ class Server:
     shedder: Shedder
     gives_up_s: float = 1.0
     waiting: deque[tuple[float, Priority]] = field(default_factory=deque)
+    store_s: float = 0.0
+    """0: it is the CPU that is short. Else a store that commits each so many seconds, and the loop keeps up."""
     good: Counter[Priority] = field(default_factory=Counter)
     late: int = 0
     refused: Counter[Priority] = field(default_factory=Counter)
@@ -146,13 +196,15 @@ class Server:
     def offer(self, now: float, priority: Priority, *, shedding: bool) -> None:
         if shedding and self.shedder.pressure(self.smoothed_s, now) > PATIENCE[priority]:
             self.refused[priority] += 1
-            self.credit -= 0.1
+            self.credit -= 0.0 if self.store_s else 0.1
             return
-        self.shedder.began()
+        self.shedder.began(now)
         self.waiting.append((now, priority))
 
     def run(self, now: float, seconds: float) -> None:
-        self.credit = min(self.credit + self.capacity * seconds, self.capacity * seconds)
+        self.credit = min(self.credit + self.capacity * seconds, self.capacity * max(seconds, self.store_s))
+        if self.store_s and self.credit < self.capacity * self.store_s * 0.99:
+            return
         while self.waiting and self.credit >= 1:
             self.credit -= 1
             came, priority = self.waiting.popleft()
@@ -163,13 +215,13 @@ class Server:
                 self.good[priority] += 1
             else:
                 self.late += 1
-        lag = len(self.waiting) / self.capacity
+        lag = 0.0 if self.store_s else len(self.waiting) / self.capacity
         self.smoothed_s += (lag - self.smoothed_s) * 0.1
 
 
-def overload(times: float, *, shedding: bool) -> Server:
-    """Half a minute of that many times what can be served; the middle half is counted."""
-    server = Server(1_000, Shedder(TERMS))
+def overload(times: float, *, shedding: bool, store_s: float = 0.0) -> Server:
+    """Half a minute of that many times what can be served; the last three quarters are counted."""
+    server = Server(1_000, Shedder(SLOW), store_s=store_s, gives_up_s=5.0 if store_s else 1.0)
     dice, step_s, now = random.Random(5), 0.01, 1_000.0
     priorities = [Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.NORMAL, Priority.LOW, Priority.LOW]
     for number in range(3_000):
@@ -209,6 +261,22 @@ def test_urgent_messages_are_turned_away_last(times: float) -> None:
     assert parts == sorted(parts, reverse=True)
     assert parts[0] > 0.99
     assert parts[-1] < 0.7
+
+
+def test_without_shedding_a_slow_store_lets_every_request_run_out_of_time() -> None:
+    server = overload(3.0, shedding=False, store_s=0.3)
+    assert server.good.total() == 0
+    assert server.late > 0
+
+
+@pytest.mark.parametrize("times", [1.5, 3.0])
+@pytest.mark.parametrize("store_s", [0.05, 0.3])
+def test_a_slow_store_gets_what_it_can_do_and_nobody_waits_for_long(times: float, store_s: float) -> None:
+    """The loop keeps up: that requests take long is the sign."""
+    server = overload(times, shedding=True, store_s=store_s)
+    assert server.good.total() >= 0.95 * 1_000 * 22.5
+    assert server.late == 0
+    assert server.longest_s < 3.0
 
 
 def test_just_below_what_can_be_served_nobody_is_turned_away() -> None:

@@ -54,7 +54,7 @@ def test_a_late_loop_lets_in_what_can_be_served_and_sends_the_rest_away_for_a_wh
 
 
 def test_shedding_can_be_turned_off() -> None:
-    door = Door(shed_lag_s=0.0)
+    door = Door(shed_lag_s=0.0, shed_slow_s=0.0)
     door.lag.smoothed_s = 10.0
     door.under_way(5_000)
     assert door.lets_in()
