@@ -26,7 +26,7 @@ answer) starts at 0 and is published at once when due."""
 
 
 BROKER_CURSOR = "relay.broker"
-CLAIM_S = 60.0
+CLAIM_S = 15.0
 """How long others leave it to one relay to look at everything after a loss."""
 _LOW = (1 << 32) - 1
 
