@@ -38,7 +38,9 @@ READ = {"process_rss_bytes": "rss_mib", "process_files": "files", "process_tasks
 EVERY_S = 30.0
 REST_S = 60.0
 LIFE_S = (0.2, 3.0)
-SPARE = 8
+TRAIL = 1_000
+"""Events that a program keeps: at the default it would take half an hour to fill its ring, which looks like a leak."""
+SPARE = 12
 """Files and tasks that may be more than before: connections to stores that were opened when they were needed."""
 MIB_A_MINUTE = 0.5
 """Growth in the second half that is more than an allocator's noise."""
@@ -141,7 +143,9 @@ class Churn:
 
 async def run(options: argparse.Namespace, data: Path) -> dict[str, Any]:
     seconds = options.minutes * 60
-    async with start_cluster(data, gateways=2, dispatchers=2) as cluster:
+    config = data.with_name("churn.toml")
+    config.write_text(f'[stores]\ntrail = "memory://?size={TRAIL}"\n')
+    async with start_cluster(data, gateways=2, dispatchers=2, config=config) as cluster:
         churn = Churn(cluster, options.devices)
         await churn.run(min(20.0, seconds), options.rate)  # what is opened once is opened by now
         await asyncio.sleep(5.0)
