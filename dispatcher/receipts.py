@@ -1,6 +1,8 @@
 """Receipts of gateways into the store: the service that dispatchers serve for their zone. Reports of many gateways are handled together;
-each returns when its receipts are in the store, so that a gateway may forget them. What belongs to another zone's stores is not touched."""
+each returns when its receipts are in the store, so that a gateway may forget them. What belongs to another zone's stores is not touched, and what
+belongs to a store that is away is not taken."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,6 +16,7 @@ from dispatcher.settle import Settlement
 from dispatcher.vendor_routes import NOBODY, VendorRoutes
 from push_core.batching import Batcher
 from push_core.clock import Clock
+from push_core.errors import Unavailable
 from push_core.lifecycle import OPEN
 from push_core.messages.port import Applied, Change, Messages
 from push_core.metrics.catalogue import Metric
@@ -48,20 +51,48 @@ class Receipts:
         self._clock = clock
         self._zone = settings.zone
         self._shard_map = shard_map
-        self._batcher: Batcher[Sequence[Receipt], None] = Batcher(
-            self._work, largest=settings.receipts_batch, bound=settings.receipts_bound, parallel=2, name="receipts"
-        )
+        # One for each store: one that is away holds up nobody else's.
+        self._batchers: list[Batcher[Sequence[Receipt], None]] = [
+            Batcher(
+                self._work, largest=settings.receipts_batch, bound=settings.receipts_bound, parallel=2, name="receipts"
+            )
+            for _ in messages.stores()
+        ]
 
     async def report(self, receipts: Sequence[Receipt]) -> Sequence[int] | None:
-        elsewhere = self._elsewhere(receipts)
-        if elsewhere:
-            others = set(elsewhere)
-            receipts = [receipt for place, receipt in enumerate(receipts) if place not in others]
-            self._metrics.count(Metric.DI_RECEIPTS, len(elsewhere), applied="elsewhere")
-            log.warning("receipts of another zone's shards; the gateway looks again", count=len(elsewhere))
-        if receipts:
-            await self._batcher.submit(receipts)
-        return elsewhere or None  # a gateway of the release before knows no other answer than None
+        left = self._elsewhere(receipts)
+        if left:
+            self._metrics.count(Metric.DI_RECEIPTS, len(left), applied="elsewhere")
+            log.warning("receipts of another zone's shards; the gateway looks again", count=len(left))
+        elif len(self._batchers) == 1 and receipts:
+            await self._batchers[0].submit(receipts)
+            return None
+        by_store = self._by_store(receipts, set(left))
+        answers = await asyncio.gather(
+            *(self._take(store, [receipts[place] for place in places]) for store, places in by_store.items()),
+            return_exceptions=True,
+        )
+        away: list[Unavailable] = []
+        for places, answer in zip(by_store.values(), answers, strict=True):
+            if isinstance(answer, Unavailable):
+                away.append(answer)
+                left += places
+            elif answer is not None:
+                raise answer
+        if away and len(away) == len(answers):
+            raise away[0]
+        return sorted(left) or None  # a gateway of the release before knows no other answer than None
+
+    def _by_store(self, receipts: Sequence[Receipt], left: set[int]) -> dict[int, list[int]]:
+        """Places of those that are not left to others, by their store."""
+        by_store: dict[int, list[int]] = {}
+        for place, receipt in enumerate(receipts):
+            if place not in left:
+                by_store.setdefault(self._messages.store_of(receipt.id), []).append(place)
+        return by_store
+
+    async def _take(self, store: int, receipts: Sequence[Receipt]) -> None:
+        await self._batchers[store].submit(receipts)
 
     def _elsewhere(self, receipts: Sequence[Receipt]) -> list[int]:
         """Places of those that another zone's stores have, or nobody's."""
@@ -71,7 +102,8 @@ class Receipts:
         return [place for place, receipt in enumerate(receipts) if shard_map.home_of(receipt.id) != zone]
 
     async def close(self) -> None:
-        await self._batcher.close()
+        for batcher in self._batchers:
+            await batcher.close()
 
     async def _work(self, reports: Sequence[Sequence[Receipt]]) -> list[None]:
         receipts = [receipt for report in reports for receipt in report] if len(reports) > 1 else reports[0]

@@ -190,11 +190,12 @@ class Receipts:
         try:
             left = await self._report(zone, batch)
         finally:
-            if left:
-                zone.waiting.extendleft(reversed(left))
+            if left:  # behind the others: one store of several may be away, and theirs be taken
+                zone.waiting.extend(left)
                 zone.wake.set()
-        if not left:
+        if len(left) < len(batch):
             backoff.reset()
+        if not left:
             return
         await asyncio.sleep(backoff.next_s())
         self._place_again(zone)
@@ -214,7 +215,7 @@ class Receipts:
             return ()
         elsewhere = set(places)
         self._done(zone, [receipt for place, receipt in enumerate(batch) if place not in elsewhere])
-        log.warning("a zone takes some receipts for another's; looking again", zone=zone.name, count=len(elsewhere))
+        log.warning("a zone did not take some receipts; looking again", zone=zone.name, count=len(elsewhere))
         return [receipt for place, receipt in enumerate(batch) if place in elsewhere]
 
     def _place_again(self, zone: _Zone) -> None:

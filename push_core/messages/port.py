@@ -224,6 +224,10 @@ class Messages(Protocol):
         A reader that keeps a place reads each by itself, so that one that is away holds up nobody and is not passed over."""
         ...
 
+    def store_of(self, message_id: int) -> int:
+        """The place among `stores` of the one that this message is in."""
+        ...
+
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def commit(self, batch: Sequence[NewMessage], *, now: WallMs, oldest_ms: int = 5_000) -> list[Committed]:

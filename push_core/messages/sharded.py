@@ -73,6 +73,9 @@ class ShardedMessages(Messages):
     def stores(self) -> Sequence[Messages]:
         return self._stores
 
+    def store_of(self, message_id: int) -> int:
+        return self._of[shard_of(message_id)]
+
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def commit(self, batch: Sequence[NewMessage], *, now: WallMs, oldest_ms: int = 5_000) -> list[Committed]:

@@ -48,6 +48,9 @@ class SqlMessages(Messages):
     def stores(self) -> Sequence[Messages]:
         return (self,)
 
+    def store_of(self, message_id: int) -> int:  # noqa: ARG002
+        return 0
+
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def commit(self, batch: Sequence[NewMessage], *, now: WallMs, oldest_ms: int = 5_000) -> list[Committed]:

@@ -118,8 +118,8 @@ class ReceiptsService(Protocol):
     """Served by dispatchers."""
 
     async def report(self, receipts: Sequence[Receipt]) -> Sequence[int] | None:
-        """Returns when all are in the store (or were found to change nothing), save those at the places that it returns: they belong to
-        another zone by the map that this one goes by, and nothing was done with them. Raises when all must be sent again."""
+        """Returns when all are in the store (or were found to change nothing), save those at the places that it returns, to be sent
+        again: they belong to another zone by the map that this one goes by, or their store of several is away. Raises when all must be."""
         ...
 
 

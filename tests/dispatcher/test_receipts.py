@@ -5,8 +5,10 @@ import itertools
 import pytest
 
 from push_core.errors import Unavailable
-from push_core.ids import make_id
+from push_core.ids import SHARDS, make_id, shard_of
 from push_core.lifecycle import State
+from push_core.messages.sharded import ShardedMessages, Store
+from push_core.messages.sql import SqlMessages
 from push_core.metrics.catalogue import Metric
 from push_core.models import Channels
 from push_core.rpc.port import Receipt, ReceiptKind
@@ -238,3 +240,35 @@ async def test_a_shard_that_has_moved_leaves_its_old_messages_here(world: World)
     await control.poll()
     assert not await world.parts.receipts.report([world.receipt(ours, "d-1", K.RECEIVED)])
     assert await world.state(ours, "d-1") is State.DELIVERED
+
+
+async def test_one_store_of_several_that_is_away_keeps_back_its_own_receipts_alone(world: World) -> None:
+    """Acks of it come again and again, and everything that is reported with them must not."""
+    first, second = world.ports.messages, await SqlMessages.open("sqlite://")
+    of_first = [world.envelope("d-1"), world.envelope("d-2")]
+    for envelope in of_first:
+        await world.commit(envelope)
+    shards = frozenset({shard_of(envelope.id) for envelope in of_first})
+    stores = [Store(first, shards), Store(second, frozenset(range(SHARDS)) - shards)]
+    world.ports.messages = ShardedMessages(stores)
+    world.restart()
+    foreign = world.receipt(world.envelope("d-1"), "d-1", K.RECEIVED, id=make_id(world.now, 200, 3, 0))
+
+    async def down(*_: object, **__: object) -> None:
+        raise Unavailable("the second store is down")
+
+    apply, second.apply = second.apply, down  # type: ignore[method-assign, assignment]
+    acked, missed = of_first
+    report = [
+        foreign,
+        world.receipt(acked, "d-1", K.RECEIVED),
+        foreign,
+        world.receipt(missed, "d-2", K.MISSED),
+    ]
+    assert await world.parts.receipts.report(report) == [0, 2]
+    assert await world.state(acked, "d-1") is State.DELIVERED
+    assert [row.id for row in await world.inbox("d-2")] == [missed.id]
+    with pytest.raises(Unavailable, match="second store is down"):
+        await world.parts.receipts.report([foreign])
+    second.apply = apply  # type: ignore[method-assign]
+    assert await world.parts.receipts.report(report) is None

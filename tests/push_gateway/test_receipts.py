@@ -248,3 +248,29 @@ async def test_a_gateway_s_receipts_outlive_a_dispatcher_that_is_down(site: Site
     for each in sent:
         await site.receipts.of(each.id, ReceiptKind.RECEIVED)
     assert len(site.receipts.taken) == 5
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_receipts_of_a_store_that_is_away_do_not_stand_in_the_way_of_others(
+    boxes: list[Box], answered: bool
+) -> None:
+    """A zone takes those of its other stores, but refuses a batch that is nothing but theirs."""
+    it = box(boxes, receipts_batch=2, receipts_parallel=1)
+    report = it.zones.report
+
+    async def one_is_away(zone: str, receipts: Sequence[Receipt], *, timeout_s: float) -> list[int]:
+        left = await report(zone, receipts, timeout_s=timeout_s)
+        if len(left) == len(receipts) and not answered:
+            raise Unavailable("the store is away")
+        return left
+
+    it.zones.report = one_is_away  # type: ignore[method-assign]
+    it.zones.not_ours = {"east": {7}}
+    away, others = it.add(3, shard=7), it.add(5, shard=1)
+    async with asyncio.timeout(20):
+        while sorted(each.id for each in it.zones.of("east")) != [each.id for each in others]:
+            await asyncio.sleep(0.001)
+    assert len(it.receipts) == 3
+    it.zones.not_ours = {}
+    assert await it.receipts.flush(5.0)
+    assert {each.id for each in it.zones.of("east")} == {each.id for each in (*away, *others)}
