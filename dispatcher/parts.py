@@ -175,7 +175,9 @@ def build(
             deadly=settings.poison_deaths,
         ),
         receipts=Receipts(messages, ledger, actions, routes, metrics, settings, clock, lambda: ports.control.shard_map),
-        node_watch=NodeWatch(sent, ports.presence, messages, queues, nodes, metrics, unreached_s=settings.unreached_s),
+        node_watch=NodeWatch(
+            sent, ports.presence, messages, queues, nodes, metrics, clock.wall_ms, unreached_s=settings.unreached_s
+        ),
         relays=[
             Relay(
                 store,

@@ -14,13 +14,13 @@ import structlog
 
 from dispatcher.node_client import NodeClients
 from dispatcher.publisher import publish_envelopes
-from push_core.clock import Monotonic
+from push_core.clock import Monotonic, WallMs
 from push_core.envelope import Envelope
-from push_core.messages.port import Messages
+from push_core.messages.port import Later, Messages, Task
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.presence.port import Node, Presence
-from push_core.queues.port import Queues
+from push_core.queues.port import Published, Queues
 
 log = structlog.get_logger(__name__)
 _PAGE = 1_000
@@ -97,6 +97,7 @@ class NodeWatch:
         queues: Queues,
         clients: NodeClients,
         metrics: Metrics,
+        wall_ms: Callable[[], WallMs],
         *,
         unreached_s: float = 3.0,
     ) -> None:
@@ -106,6 +107,7 @@ class NodeWatch:
         self._queues = queues
         self._clients = clients
         self._metrics = metrics
+        self._wall_ms = wall_ms
         self._unreached_s = unreached_s
         self._told = 0
         self._roles: set[str] = set()
@@ -158,11 +160,21 @@ class NodeWatch:
                 if message_id in self._owed:
                     devices.setdefault(message_id, []).append(device)
             found = await self._messages.envelopes(list(devices))
-            # What the queue refuses is not tried again here: the relay finds it.
-            await publish_envelopes(
-                self._queues,
-                [_repeat(envelope, devices[envelope.id]) for envelope in found if envelope is not None],
-            )
+            repeats = [_repeat(envelope, devices[envelope.id]) for envelope in found if envelope is not None]
+            outcomes = await publish_envelopes(self._queues, repeats)
+            # What a full queue refused is left to the relay's next look: it has enough. Of what may not be queued the relay is told.
+            not_told = {
+                one.id for one, outcome in zip(repeats, outcomes, strict=True) if outcome is Published.UNCONFIRMED
+            }
+            if not_told:
+                now = self._wall_ms()
+                await self._messages.put_later(
+                    [
+                        Later(id=message_id, app=app, device=device, task=Task.REPUBLISH, due=now)
+                        for message_id, app, device in rows
+                        if message_id in not_told
+                    ]
+                )
             put_back += sum(map(len, devices.values()))
             self._metrics.count(Metric.DI_RELAY_REPUBLISHED, len(devices))
             if len(rows) < _PAGE:

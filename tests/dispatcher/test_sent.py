@@ -1,5 +1,7 @@
 """What was given to which node, and what becomes of it when the node is gone."""
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 
@@ -7,6 +9,7 @@ from dispatcher.sent import Sent
 from push_core.errors import Unavailable
 from push_core.lifecycle import State
 from push_core.metrics.catalogue import Metric
+from push_core.queues.port import Parcel, Published
 from push_core.rpc.port import ReceiptKind
 from tests.dispatcher.world import APP, World
 from tests.support.hand_clock import HandClock
@@ -141,3 +144,21 @@ async def test_what_was_not_put_back_yet_is_owed(world: World) -> None:
     assert await world.parts.node_watch.run_once() == 1
     await world.handle()
     assert await world.state(envelope, "d-1") is State.WAITING
+
+
+async def test_what_a_dead_node_had_is_not_forgotten_when_the_broker_is_away_too(world: World) -> None:
+    node, other = await world.node("gw-1"), await world.node("gw-2")
+    await node.connect("d-1")
+    envelope = await world.push("d-1")
+    await node.die()
+    await other.connect("d-1")
+    publish = world.queues.publish
+
+    async def away(parcels: Sequence[Parcel]) -> list[Published]:
+        return [Published.UNCONFIRMED] * len(parcels)
+
+    world.queues.publish = away  # type: ignore[method-assign]
+    await world.parts.node_watch.run_once()
+    world.queues.publish = publish  # type: ignore[method-assign]
+    await world.later()  # and not when the relay reads this second again, in minutes
+    assert [row[0] for row in other.written] == [envelope.id]
