@@ -46,7 +46,7 @@ class Zone:
         stack.push_async_callback(ports.close)
         app, secrets = new_app(APP, now=wall_ms())
         await ports.devices.put_apps([app])
-        dispatcher = Dispatcher(DispatcherSettings(zone=name, health_port=0), ports)
+        dispatcher = Dispatcher(DispatcherSettings(zone=name), ports)
         await dispatcher.start()
         stack.push_async_callback(dispatcher.stop, 1.0)
         api = PushApi(ApiSettings(zone=name, port=0, grpc_port=-1), ports)
