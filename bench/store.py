@@ -130,10 +130,15 @@ class OnServer:
     def _connect(self) -> Any:
         url = self._url
         return pymysql.connect(
-            host=url.host, port=url.port or 3306, user=url.username, password=url.password or "", database=url.database
+            host=url.host,
+            port=url.port or 3306,
+            user=url.username,
+            password=url.password or "",
+            database=url.database,
+            unix_socket=url.query.get("socket"),
         )
 
-    def fresh(self, name: str) -> str:
+    def fresh(self, name: str) -> str:  # noqa: ARG002 - each of them, emptied, is the same
         with self._connect() as admin, admin.cursor() as cursor:
             for table in ("messages", "deliveries", "inbox", "later", "idempotency"):
                 cursor.execute(f"TRUNCATE TABLE {table}")
