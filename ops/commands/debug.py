@@ -166,7 +166,7 @@ def _signal(process: Process) -> None:
         fail(f"{process.name}: process {process.pid} is gone")
     except PermissionError:
         fail(f"{process.name}: process {process.pid} is somebody else's; run this as the user who owns it")
-    print(f"process {process.pid} ({process.name}) writes its stacks to its log")
+    print(f"process {process.pid} ({process.name}) writes its stacks to its log; a stopped one does when it runs again")
 
 
 def _print_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

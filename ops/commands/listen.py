@@ -72,6 +72,7 @@ async def _listen(options: "Options", count: int | None, *, as_json: bool) -> "S
 
     enough = asyncio.Event()
     shown = 0
+    last = ""
     logging.getLogger("taco").addHandler(logging.NullHandler())  # problems are printed by `_print_problem`
 
     async def on_push(push: "Push") -> None:
@@ -84,13 +85,21 @@ async def _listen(options: "Options", count: int | None, *, as_json: bool) -> "S
         if shown == count:
             enough.set()
 
+    def on_status(status: "Status") -> None:
+        # An attempt that fails reports "connecting" as it starts and as it ends; one line is enough for people.
+        nonlocal last
+        line = _status_line(status)
+        if as_json or line != last:
+            _print_status(status, line, as_json=as_json)
+        last = line
+
     client = Client(
         options,
         on_push,
         on_recall=lambda message_id: _print_line(
             {"recall": str(message_id)}, f"recalled {message_id}", as_json=as_json
         ),
-        on_status=lambda status: _print_status(status, as_json=as_json),
+        on_status=on_status,
         on_problem=lambda problem: _print_problem(problem, as_json=as_json),
     )
     async with client:
@@ -122,13 +131,17 @@ def _print_push(push: "Push", *, as_json: bool) -> None:
     _print_line({"push": {name: item for name, item in value.items() if item is not None}}, line, as_json=as_json)
 
 
-def _print_status(status: "Status", *, as_json: bool) -> None:
+def _status_line(status: "Status") -> str:
     reason = f": {status.reason} ({status.code})" if status.code is not None else ""
     pending = f", {status.pending} waiting" if status.pending else ""
     if status.retry_s is not None:
         pending = f" {status.retry_s:.1f} s"
+    return f"{status.state}{pending}{reason}"
+
+
+def _print_status(status: "Status", line: str, *, as_json: bool) -> None:
     value = {"state": status.state, "session": status.session, "code": status.code, "pending": status.pending}
-    _print_line({"status": value}, f"{status.state}{pending}{reason}", as_json=as_json)
+    _print_line({"status": value}, line, as_json=as_json)
 
 
 def _print_problem(problem: "Problem", *, as_json: bool) -> None:

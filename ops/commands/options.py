@@ -30,7 +30,9 @@ Key = Annotated[
         show_default="from DATA/demo.json",
     ),
 ]
-Data = Annotated[Path, typer.Option("--data", envvar="TACO_DATA", metavar="DIR", help="Folder of `taco up`.")]
+Data = Annotated[
+    Path, typer.Option("--data", envvar="TACO_DATA", metavar="DIR", help="Folder of `taco up` or `taco cluster`.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 DATA = Path("data")

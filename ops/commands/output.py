@@ -48,10 +48,16 @@ def print_pairs(pairs: Mapping[str, Any]) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
+    # A name or an address that is too long goes on in the next line: cut off it would be of no use.
     table = Table(
-        *columns, title=title or None, title_justify="left", box=None, header_style="bold", padding=(0, 2, 0, 0)
+        *(Column(name, overflow="fold") for name in columns),
+        title=title or None,
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        padding=(0, 2, 0, 0),
     )
     for row in rows:
         table.add_row(*(_text(value) for value in row))

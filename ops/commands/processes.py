@@ -33,7 +33,7 @@ Config = Annotated[
         "--config",
         metavar="FILE",
         help="Settings with the cluster key, TOML.",
-        show_default="taco.toml, if there is one",
+        show_default="DATA/cluster.key, else taco.toml, if there is one",
     ),
 ]
 
