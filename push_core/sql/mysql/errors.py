@@ -30,9 +30,9 @@ _SENTENCES: dict[int, tuple[Trouble, str]] = {
     1049: (Trouble.DENIED, "has no such database: create it, then run `taco db upgrade`"),
     1142: (
         Trouble.REFUSED,
-        "does not allow this user a statement: grant SELECT, INSERT, UPDATE, DELETE on the database",
+        "does not allow this user a statement: docs/running.md names the rights that it needs",
     ),
-    1227: (Trouble.REFUSED, "does not allow this user a statement: a right is missing"),
+    1227: (Trouble.REFUSED, "does not allow this user a statement: docs/running.md names the rights that it needs"),
     1146: (Trouble.REFUSED, "has not the tables of this release: run `taco db upgrade`"),
     1290: (Trouble.REFUSED, "can't be written: the server is read only"),
     1792: (Trouble.REFUSED, "can't be written: the server is read only"),
