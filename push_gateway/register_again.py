@@ -78,10 +78,13 @@ class RegisterAgain:
             except Unavailable as error:
                 log.warning("sessions were not registered again; trying again", count=len(batch), error=error.message)
                 self._queue = dict.fromkeys(batch) | self._queue
-                self._under_way = frozenset()
                 await asyncio.sleep(backoff.next_s())
                 continue
-            self._under_way = frozenset()
+            except BaseException:  # a fault of ours: the loop is started again, and finds them where they were
+                self._queue = dict.fromkeys(batch) | self._queue
+                raise
+            finally:
+                self._under_way = frozenset()
             backoff.reset()
             await asyncio.sleep(len(batch) / self._settings.register_per_s)
 

@@ -11,7 +11,7 @@ class Trouble(enum.Enum):
     DENIED = "denied"  # the server refuses user, password or database
     AGAIN = "again"  # the store undid the transaction so that another could go on: run it again
     LOST = "lost"  # the connection ended; what was not committed is undone
-    SILENT = "silent"  # no answer in time, and the connection was given up; what was not committed is undone
+    SILENT = "silent"  # no answer, or none that says what became of it; what was not committed is undone
 
 
 class Verdict(NamedTuple):

@@ -37,12 +37,12 @@ _SENTENCES: dict[int, tuple[Trouble, str]] = {
     1290: (Trouble.REFUSED, "can't be written: the server is read only"),
     1792: (Trouble.REFUSED, "can't be written: the server is read only"),
     1836: (Trouble.REFUSED, "can't be written: the server is read only"),
-    1317: (Trouble.REFUSED, "ended a statement that somebody killed"),
+    1317: (Trouble.SILENT, "ended a statement that somebody killed"),
     1028: (Trouble.REFUSED, "failed while sorting: is its disk full?"),
     1030: (Trouble.REFUSED, "has trouble with its storage: see the server's log"),
     1153: (Trouble.FAULT, "got more than its max_allowed_packet in one statement: raise it to 16 MiB or more"),
-    3024: (Trouble.REFUSED, "ended a statement that took too long"),
-    1969: (Trouble.REFUSED, "ended a statement that took too long"),
+    3024: (Trouble.SILENT, "ended a statement that took too long"),
+    1969: (Trouble.SILENT, "ended a statement that took too long"),
 }
 
 
