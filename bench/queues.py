@@ -2,8 +2,6 @@
 
 A private RabbitMQ on loopback, uvloop, bodies of 1 and 20 kB, published so many in one call, one call at a time; taken and acked one at a time, which is how
 an intake does it. `plain` is the driver's own way beside ours: a publish each with its confirm, 32 under way, and a callback for each delivery.
-
-`--backlog N` instead accepts N messages whose batches nobody takes, and lets the relay run for an hour of a clock that is moved by hand: none may be published twice.
 """
 
 import argparse
@@ -25,9 +23,6 @@ from pamqp import commands as spec
 from bench.machine import cpu_seconds, print_header, print_json
 from ops.cluster.servers import RabbitServer
 from push_core.dsn import Dsn
-from push_core.envelope import MAX_BATCH, encode_batch, queue_name
-from push_core.metrics.catalogue import Metric
-from push_core.models import Priority
 from push_core.queues.amqp import AmqpQueues
 from push_core.queues.amqp_settings import SCHEMES, AmqpSettings
 from push_core.queues.port import Parcel, Published, Source
@@ -128,47 +123,7 @@ async def plain(server: RabbitServer, size: int, count: int) -> dict[str, Any]:
     return figures
 
 
-async def backlog(server: RabbitServer, count: int) -> dict[str, Any]:
-    """Uses the dispatcher's own test bench: its parts on SQLite, stepped by hand."""
-    from tests.dispatcher.world import World
-
-    world = await World.open()
-    try:
-        async with opened(server, wall_ms=world.time.wall_ms) as queues:
-            world.ports.queues = queues
-            world.restart()
-            await world.parts.relay.run_once()
-            queue = queue_name("shared", Priority.NORMAL)
-            accepted = 0
-            while accepted < count:
-                part = [world.envelope(f"d-{accepted + n}") for n in range(min(MAX_BATCH, count - accepted))]
-                await world.commit(*part)
-                assert await queues.publish([Parcel(queue, encode_batch(part))]) == [Published.CONFIRMED]
-                accepted += len(part)
-                world.time.advance(0.02)
-            bodies = await queues.depth(queue)
-            looks, before = 0, time.process_time()
-            for _ in range(3_600 // 5):
-                world.time.advance(5.0)
-                await world.parts.relay.run_once()
-                while rows := await world.parts.later.run_once():
-                    looks += rows
-            spent = time.process_time() - before
-            return {
-                "accepted": accepted,
-                "bodies": bodies,
-                "bodies_after_an_hour": await queues.depth(queue),
-                "published_again": int(world.metrics.counted(Metric.DI_RELAY_REPUBLISHED)),
-                "rows_looked_at": looks,
-                "us_per_row": round(spent / max(looks, 1) * 1e6, 1),
-            }
-    finally:
-        await world.close()
-
-
-async def run(server: RabbitServer, count: int, waiting: int) -> dict[str, Any]:
-    if waiting:
-        return {"backlog": await backlog(server, waiting)}
+async def run(server: RabbitServer, count: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for size in SIZES:
         found[str(size)] = {"ours": await ours(server, size, count), "plain": await plain(server, size, count)}
@@ -178,7 +133,6 @@ async def run(server: RabbitServer, count: int, waiting: int) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="What RabbitMQ costs, out and in.")
     parser.add_argument("--count", type=int, default=6_400, help="bodies of each figure")
-    parser.add_argument("--backlog", type=int, default=0, metavar="N", help="N messages that wait for an hour instead")
     parser.add_argument("--json", action="store_true", help="header on stderr, result on stdout")
     given = parser.parse_args()
     header = print_header("queues", METHOD, vars(given), as_json=given.json)
@@ -186,13 +140,12 @@ def main() -> int:
     server = RabbitServer(folder, schedulers=2)
     try:
         server.start()
-        found = uvloop.run(run(server, given.count // 32 * 32, given.backlog))
+        found = uvloop.run(run(server, given.count // 32 * 32))
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
     print_json({"header": header.to_dict(), **found})
-    again = found.get("backlog", {}).get("published_again", 0)
-    return 1 if again else 0
+    return 0
 
 
 if __name__ == "__main__":

@@ -67,7 +67,12 @@ class Metric(enum.Enum):
     DI_RECEIPTS = ("dispatcher.receipts", "count", "Receipts by what became of them", "applied")
     DI_VENDOR_CALLS = ("dispatcher.vendor.calls", "count", "Vendor calls by outcome", "channel", "outcome")
     DI_RELAY_REPUBLISHED = ("dispatcher.relay.republished", "count", "Deliveries published again by the relay")
-    DI_GIVEN_BACK = ("dispatcher.given_back", "count", "Times a batch was put off because a neighbour was down", "queue")
+    DI_GIVEN_BACK = (
+        "dispatcher.given_back",
+        "count",
+        "Times a batch was put off because a neighbour was down",
+        "queue",
+    )
     DI_SENT_FORGOTTEN = (
         "dispatcher.sent.forgotten",
         "count",

@@ -76,7 +76,10 @@ class Discovery:
             self._zones.tell(receipts_from_value(entry.value or {}))
         except ValueError as error:
             log.warning(
-                "addresses of zones refused; those before hold", key=CONTROL_KEY, version=entry.version, error=str(error)
+                "addresses of zones refused; those before hold",
+                key=CONTROL_KEY,
+                version=entry.version,
+                error=str(error),
             )
 
 

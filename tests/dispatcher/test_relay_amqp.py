@@ -1,6 +1,10 @@
-"""The relay and a real broker: a backlog is published once, and so is what the broker lost. With 100,000 messages: `python -m bench.queues`."""
+"""The relay and a real broker: a backlog is published once, and so is what the broker lost.
+
+BACKLOG in the environment says how many messages wait: `BACKLOG=100000 make test ARGS="-k backlog_is_not_published_twice"`.
+"""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
@@ -20,6 +24,7 @@ from tests.support.until import until
 
 QUEUE = queue_name("shared", Priority.NORMAL)
 LOW = queue_name("shared", Priority.LOW)
+BACKLOG = int(os.environ.get("BACKLOG", "2000"))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +85,7 @@ def once(envelopes: list[Envelope]) -> Counter[int]:
 
 async def test_a_backlog_is_not_published_twice(world: World, queues: AmqpQueues) -> None:
     """Nobody takes from it for minutes; two relays run, and look at each message again and again."""
-    envelopes = await accept(world, 2_000)
+    envelopes = await accept(world, BACKLOG)
     first = world.parts
     world.restart()
     for _ in range(30):
