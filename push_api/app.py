@@ -69,6 +69,7 @@ class PushApi:
             bound=settings.publish_bound,
             parallel=settings.publish_parallel,
             timeout_s=settings.publish_timeout_s,
+            every_s=settings.publish_every_ms / 1_000,
         )
         self._acceptance = Acceptance(
             ports.messages,

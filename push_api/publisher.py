@@ -43,7 +43,8 @@ def _by_priority(chunk: _Chunk) -> int:
 
 
 class Publisher:
-    """`bound` counts envelopes that wait or are under way."""
+    """`bound` counts envelopes that wait or are under way. Between the beginnings of two calls `every_s` pass at least, unless there is a full batch: what
+    comes alone goes at once, what comes fast goes together, and every neighbour behind the queue has its costs by the batch."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Publisher:
         bound: int,
         parallel: int,
         timeout_s: float,
+        every_s: float = 0.0,
     ) -> None:
         self._queues = queues
         self._messages = messages
@@ -63,6 +65,8 @@ class Publisher:
         self._bound = bound
         self._parallel = parallel
         self._timeout_s = timeout_s
+        self._every_s = every_s
+        self._began_at = 0.0
         self._open: dict[str, _Chunk] = {}
         self._full: list[_Chunk] = []
         self._pending = 0
@@ -90,14 +94,14 @@ class Publisher:
             # A row that names its device is looked at together with others; one for a whole message costs a question of its own.
             chunk.ids.append((envelope.id, envelope.app, envelope.devices[0] if len(envelope.devices) == 1 else ""))
         self._pending += len(envelopes)
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._start)
+        self._start_soon()
 
     async def close(self, grace_s: float) -> bool:
         """Publish what is left; whether all was handed over in time. The rest is the relay's."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
+        self._every_s = 0.0
+        self._start()
         while self._pending and (left := deadline - loop.time()) > 0:
             if self._under_way:
                 await asyncio.wait(self._under_way, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -112,6 +116,17 @@ class Publisher:
             log.warning("stopped with messages not published; the relay sends them", messages=left_over)
         return not left_over
 
+    def _start_soon(self) -> None:
+        if self._scheduled:
+            return
+        self._scheduled = True
+        loop = asyncio.get_running_loop()
+        wait_s = 0.0 if self._full else self._began_at + self._every_s - loop.time()
+        if wait_s > 0:
+            loop.call_later(wait_s, self._start)
+        else:
+            loop.call_soon(self._start)
+
     def _start(self) -> None:
         """Hand over what has gathered; with every call under way it gathers on, so that batches grow with the load."""
         self._scheduled = False
@@ -121,6 +136,7 @@ class Publisher:
                 return
             chunks, self._full = waiting[:_PARCELS], waiting[_PARCELS:]
             self._open.clear()
+            self._began_at = asyncio.get_running_loop().time()
             task = asyncio.get_running_loop().create_task(self._publish(chunks), name="api.publish")
             self._under_way.add(task)
             task.add_done_callback(self._finished)
@@ -130,7 +146,8 @@ class Publisher:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("publishing failed; the relay sends the messages", exc_info=error)
             self._metrics.count(Metric.TASK_ERRORS, task="api.publish")
-        self._start()
+        if self._open or self._full:
+            self._start_soon()
 
     async def _publish(self, chunks: list[_Chunk]) -> None:
         try:

@@ -87,6 +87,9 @@ class ApiSettings:
         50_000, "Most committed messages waiting for the queue; at it new messages get 503.", at_least=500
     )
     publish_parallel: int = setting(4, "Publish calls under way at a time.", at_least=1, at_most=64)
+    publish_every_ms: int = setting(
+        5, "Shortest time between two publish calls: what comes faster is gathered.", at_least=0, at_most=1_000
+    )
     publish_timeout_s: float = setting(
         5.0, "Time for the queue to confirm; then the messages are left to the relay.", at_least=0.01
     )

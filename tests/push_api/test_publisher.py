@@ -15,6 +15,7 @@ from push_core.models import Priority
 from push_core.queues.port import Published
 from tests.push_api.fakes import FakeMessages, FakeQueues, away
 from tests.support.envelopes import sample
+from tests.support.until import until
 
 
 def envelope(number: int, *, priority: Priority = Priority.NORMAL, queue: str = "shared", size: int = 100) -> Envelope:
@@ -22,7 +23,7 @@ def envelope(number: int, *, priority: Priority = Priority.NORMAL, queue: str = 
 
 
 class Setup:
-    def __init__(self, *, bound: int = 10_000, parallel: int = 4, timeout_s: float = 5.0) -> None:
+    def __init__(self, *, bound: int = 10_000, parallel: int = 4, timeout_s: float = 5.0, every_s: float = 0.0) -> None:
         self.queues = FakeQueues()
         self.messages = FakeMessages()
         self.metrics = MemoryMetrics()
@@ -34,6 +35,7 @@ class Setup:
             bound=bound,
             parallel=parallel,
             timeout_s=timeout_s,
+            every_s=every_s,
         )
 
     def ids(self, queue: str = "") -> list[list[int]]:
@@ -173,3 +175,40 @@ async def test_closing_gives_up_after_its_grace() -> None:
     setup.queues.answers.append(asyncio.Event())
     setup.publisher.give([envelope(1)])
     assert not await setup.publisher.close(0.01)
+
+
+async def turns(count: int = 10) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_what_comes_alone_goes_at_once_and_what_comes_right_after_it_goes_together() -> None:
+    setup = Setup(every_s=0.2)
+    setup.publisher.give([envelope(1)])
+    await turns()
+    assert setup.ids() == [[1]]
+    for number in (2, 3, 4):
+        setup.publisher.give([envelope(number)])
+        await turns()
+    assert setup.ids() == [[1]]
+    await until(lambda: len(setup.ids()) == 2)
+    assert setup.ids() == [[1], [2, 3, 4]]
+    assert await setup.publisher.close(5.0)
+
+
+async def test_a_full_batch_waits_for_nothing() -> None:
+    setup = Setup(every_s=60.0)
+    setup.publisher.give([envelope(0)])
+    await turns()
+    setup.publisher.give([envelope(number) for number in range(1, MAX_BATCH + 2)])
+    await turns()
+    assert [len(part) for part in setup.ids()] == [1, MAX_BATCH, 1]
+
+
+async def test_the_end_waits_for_no_company() -> None:
+    setup = Setup(every_s=60.0)
+    setup.publisher.give([envelope(1)])
+    await turns()
+    setup.publisher.give([envelope(2)])
+    assert await setup.publisher.close(5.0)
+    assert setup.ids() == [[1], [2]]
