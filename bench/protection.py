@@ -36,7 +36,7 @@ from push_core.models import DeviceKey
 from push_core.presence.port import Located, Node
 from push_core.presence.redis import RedisPresence
 from push_core.redis.place import SCHEMES
-from push_core.shedder import Shedder, ShedderTerms
+from push_core.shedder import Ended, Shedder, ShedderTerms
 
 METHOD = "uvloop, one step at a time; CPU = process time over the times that it was done, for Redis used_cpu of INFO"
 BATCH = 64
@@ -88,8 +88,7 @@ async def steps(times: int) -> dict[str, float]:
 
     def visit(shedder: Shedder, lag_s: float) -> None:
         shedder.pressure(lag_s, now())
-        shedder.began(now())
-        shedder.ended(now(), 0.01)
+        shedder.ended(shedder.began(now()), now(), Ended.SERVED)
 
     addresses = AddressLimits(1e9, 1e9)
     buckets = SharedBuckets(MemoryLimits(), NullMetrics(), timeout_s=0.25, away_s=1.0, share=0.5)

@@ -20,7 +20,7 @@ from push_core.load import LoopLag
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
 from push_core.models import App, Priority
-from push_core.shedder import MOST, OTHER, PATIENCE, Shedder, ShedderTerms
+from push_core.shedder import MOST, OTHER, PATIENCE, Ended, Shedder, ShedderTerms
 
 
 class Admission:
@@ -133,22 +133,23 @@ class Admission:
 
 
 class Visit:
-    """One request under way. A refusal is quick and says nothing of how long work takes."""
+    """One request under way."""
 
-    __slots__ = ("_began", "_monotonic", "_shedder")
+    __slots__ = ("_monotonic", "_shedder", "_ticket")
 
     def __init__(self, shedder: Shedder, monotonic: Callable[[], float]) -> None:
         self._shedder = shedder
         self._monotonic = monotonic
-        self._began = 0.0
+        self._ticket = 0
 
     def __enter__(self) -> None:
-        self._began = self._monotonic()
-        self._shedder.began(self._began)
+        self._ticket = self._shedder.began(self._monotonic())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        now = self._monotonic()
-        refused = isinstance(error, UserError | Overloaded)
-        self._shedder.ended(now, None if refused else now - self._began, served=error is None)
+        if error is None:
+            how = Ended.SERVED
+        else:
+            how = Ended.REFUSED if isinstance(error, UserError | Overloaded) else Ended.FAILED
+        self._shedder.ended(self._ticket, self._monotonic(), how)

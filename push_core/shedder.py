@@ -3,10 +3,12 @@
 After BBR, as in go-zero's adaptive shedder: what may be under way is the most that was served in a second lately, times the time in which it is to be
 served; that is `serve_s` where BBR takes the shortest time seen, so that what piled up while the process had no CPU is worked off and not
 refused. It matters only while the process is overloaded, or was a moment ago: while the event loop is late (too much for the CPU), or what ends
-has taken long, or nothing ends at all (too much for a store).
+has taken long, or much of what is under way does not end (too much for a store).
 """
 
+import enum
 from dataclasses import dataclass
+from itertools import islice
 
 from push_core.models import Priority
 
@@ -24,6 +26,14 @@ OTHER = PATIENCE[Priority.NORMAL]
 MOST = max(PATIENCE.values())
 
 
+class Ended(enum.Enum):
+    """What a request says when it is over."""
+
+    SERVED = "served"  # how long it takes, and how much is done
+    FAILED = "failed"  # how long it takes
+    REFUSED = "refused"  # nothing: that is quick
+
+
 @dataclass(frozen=True, slots=True)
 class ShedderTerms:
     """Overloaded is a process from a smoothed lag of `lag_s` on, and when requests take `slow_s`; 0: that is no sign. `serve_s`: in what time that which
@@ -38,9 +48,9 @@ class ShedderTerms:
 
 class Shedder:
     __slots__ = (
+        "_began",
         "_bucket",
         "_ended_at",
-        "_flying",
         "_hot_until",
         "_most",
         "_seconds",
@@ -49,6 +59,7 @@ class Shedder:
         "_smooth_flying",
         "_smooth_s",
         "_terms",
+        "_ticket",
     )
 
     def __init__(self, terms: ShedderTerms) -> None:
@@ -60,23 +71,25 @@ class Shedder:
         self._smooth_s = 0.0  # what requests take
         self._most = 0  # served in the best second, by the buckets that are complete; 0: nothing is known
         self._shortest_s = 0.0
-        self._flying = 0
+        self._ticket = 0
+        self._began: dict[int, float] = {}  # by ticket, the oldest first
         self._smooth_flying = 0.0
         self._hot_until = float("-inf")
 
     @property
     def flying(self) -> int:
         """Under way now."""
-        return self._flying
+        return len(self._began)
 
     def pressure(self, lag_s: float, now: float) -> float:
         """How many times as much is under way as should be; 0 while all is well. What is let in at which pressure: PATIENCE."""
         terms = self._terms
-        if self._flying < terms.least:
+        flying = float(len(self._began))
+        if flying < terms.least:
             return 0.0
-        stuck = now - self._ended_at >= terms.slow_s > 0
-        # A burst is no pile yet; but where nothing ends there is nothing to smooth by.
-        flying = float(self._flying) if stuck else min(float(self._flying), self._smooth_flying)
+        stuck = self._is_stuck(now)
+        if not stuck:  # else little ends to smooth by
+            flying = min(flying, self._smooth_flying)  # a burst is no pile yet
         if flying < terms.least:
             return 0.0
         if stuck or lag_s >= terms.lag_s > 0 or self._is_slow(flying):
@@ -91,29 +104,33 @@ class Shedder:
             self._hot_until = max(self._hot_until, now + terms.cool_off_s)
         return pressure
 
+    def _is_stuck(self, now: float) -> bool:
+        """Whether half of `least` have been under way for too long, whatever ends besides."""
+        slow_s = self._terms.slow_s
+        youngest = next(islice(self._began.values(), self._terms.least // 2, None), now)
+        return now - youngest >= slow_s > 0
+
     def _is_slow(self, flying: float) -> bool:
         """By what ended; by what is under way already once that takes longer than it should."""
         slow_s = self._terms.slow_s
         return self._smooth_s >= slow_s > 0 or (self._smooth_s >= slow_s / 4 > 0 and flying >= self._most * slow_s)
 
-    def began(self, now: float) -> None:
-        """One more is under way."""
-        if not self._flying:  # nothing was asked: that nothing ended means nothing
-            if now - self._ended_at > BUCKETS / IN_A_SECOND:
-                self._smooth_s = 0.0
-            self._ended_at = now
-        self._flying += 1
+    def began(self, now: float) -> int:
+        """One more is under way; its ticket."""
+        if not self._began and now - self._ended_at > BUCKETS / IN_A_SECOND:
+            self._smooth_s = 0.0  # what was slow was so long ago
+        self._ticket += 1
+        self._began[self._ticket] = now
+        return self._ticket
 
-    def ended(self, now: float, took_s: float | None, *, served: bool = True) -> None:
-        """One less. `took_s` None: it was refused, which says nothing of how long work takes; not `served`: it failed, which says nothing of
-        how much is done."""
-        self._flying -= 1
+    def ended(self, ticket: int, now: float, how: Ended) -> None:
+        took_s = now - self._began.pop(ticket)
         self._ended_at = now
-        self._smooth_flying += SMOOTH * (self._flying - self._smooth_flying)
-        if took_s is None:
+        self._smooth_flying += SMOOTH * (len(self._began) - self._smooth_flying)
+        if how is Ended.REFUSED:
             return
         self._smooth_s += SMOOTH * (took_s - self._smooth_s)
-        if served:
+        if how is Ended.SERVED:
             self._turn(now)
             place = self._bucket % BUCKETS
             self._served[place] += 1

@@ -11,7 +11,7 @@ from push_core.limits.addresses import AddressLimits
 from push_core.load import LoopLag
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
-from push_core.shedder import OTHER, Shedder, ShedderTerms
+from push_core.shedder import OTHER, Ended, Shedder, ShedderTerms
 from push_gateway.registry import Registry
 from push_gateway.settings import GatewaySettings
 
@@ -65,15 +65,12 @@ class Admission:
     def full(self, reason: str) -> Refusal:
         return Refusal(reason, self._spread_ms())
 
-    def began(self) -> float:
-        """One more sign-in is under way; what `ended` is to be given."""
-        now = self._monotonic()
-        self._shedder.began(now)
-        return now
+    def began(self) -> int:
+        """One more sign-in is under way; its ticket."""
+        return self._shedder.began(self._monotonic())
 
-    def ended(self, began: float, *, well: bool) -> None:
-        now = self._monotonic()
-        self._shedder.ended(now, now - began, served=well)
+    def ended(self, ticket: int, *, well: bool) -> None:
+        self._shedder.ended(ticket, self._monotonic(), Ended.SERVED if well else Ended.FAILED)
 
     def _spread_ms(self) -> int:
         return random.randint(0, self._settings.overload_retry_ms)  # noqa: S311 - spreads load

@@ -40,11 +40,11 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Guest:
-    """One connection on its way in. `came` is when, as admission has it; `expires_s` its token's."""
+    """One connection on its way in. `ticket` is admission's; `expires_s` its token's."""
 
     connection: Connection
     hello: Hello
-    came: float = 0.0
+    ticket: int = 0
     expires_s: int = 0
 
     @property
@@ -101,7 +101,7 @@ class SignIns:
             self._batches.submit(guest)
         except Unavailable:
             return False
-        guest.came = self._admission.began()
+        guest.ticket = self._admission.began()
         return True
 
     async def close(self) -> None:
@@ -119,7 +119,7 @@ class SignIns:
             self._turn_away(guests)
         finally:
             for guest in guests:
-                self._admission.ended(guest.came, well=guest.connection.is_signed)
+                self._admission.ended(guest.ticket, well=guest.connection.is_signed)
         return [None] * len(guests)
 
     def _turn_away(self, guests: Sequence[_Guest]) -> None:

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import grpc
+import httpx
 import msgspec
 import pytest
 from grpc import aio
 
-from push_api.admission import Admission
+from push_api.admission import Admission, Visit
 from push_api.app import PushApi
 from push_api.drafts import Draft
 from push_api.settings import ApiSettings
@@ -25,6 +26,7 @@ from sdk_proto.rpc import push_pb2 as pb
 from tests.push_api.conftest import app_with_key, client_of
 from tests.push_api.refusals import assert_refused, good
 from tests.support.hand_clock import HandClock
+from tests.support.until import until
 
 APP = App(name="demo")
 LEAST = ApiSettings().shed_least
@@ -58,14 +60,16 @@ class Door:
             self.limits, self.lag, self.metrics, replace(ApiSettings(), **settings), self.clock.clock()
         )
 
-    def under_way(self, requests: int) -> None:
+    def under_way(self, requests: int) -> list[Visit]:
         """For a while already, and the loop is late."""
-        for _ in range(requests):
-            self.admission.visit().__enter__()
+        visits = [self.admission.visit() for _ in range(requests)]
+        for visit in visits:
+            visit.__enter__()
         for _ in range(300):
             with pytest.raises(UserError), self.admission.visit():
                 raise UserError("no")
         self.lag.smoothed_s = 0.25
+        return visits
 
     def under_pressure(self, times: float) -> None:
         """So many times as much is under way as should be."""
@@ -177,15 +181,13 @@ async def test_who_is_turned_away_for_load_pays_no_tokens() -> None:
 
 async def test_what_is_under_way_makes_the_pressure_once_the_loop_is_late() -> None:
     door = Door()
-    door.under_way(LEAST - 1)
+    visits = door.under_way(LEAST - 1)
     door.admission.knock("192.0.2.7")
-    door.under_way(LEAST)
+    visits += door.under_way(LEAST)
     with pytest.raises(Overloaded):
         door.admission.knock("192.0.2.7")
-    door.lag.smoothed_s = 0.0
-    door.clock.advance(2.0)
-    with door.admission.visit():  # one that ends: it is not stuck
-        pass
+    for visit in visits[LEAST - 1 :]:
+        visit.__exit__(None, None, None)
     door.admission.knock("192.0.2.7")
 
 
@@ -299,3 +301,44 @@ async def test_a_crowd_of_one_app_over_its_limit_leaves_the_others_their_place(l
         refused = [status for task in floods for status in await task]
     assert answers == [202] * 40
     assert sorted(refused) == [202] * 5 + [429] * 75
+
+
+async def test_behind_a_store_that_stands_still_callers_are_told_at_once_and_what_is_in_is_done(
+    settings: ApiSettings, ports: Ports
+) -> None:
+    store, standing_still = ports.messages, asyncio.Event()
+    commit = store._inner.commit  # type: ignore[attr-defined]
+
+    async def slowly(*args: Any, **options: Any) -> Any:
+        await standing_still.wait()
+        return await commit(*args, **options)
+
+    running = PushApi(
+        replace(settings, shed_slow_s=0.3, shed_serve_s=0.01, shed_least=8, request_timeout_s=30.0), ports
+    )
+    await running.start()
+    try:
+        async with client_of(running, "demo.secret") as http:
+            assert (await http.post("/v1/messages", json=good())).status_code == 202
+            store.replace(commit=slowly)  # type: ignore[attr-defined]
+            inside = [asyncio.create_task(http.post("/v1/messages", json=good())) for _ in range(20)]
+            await until(lambda: running._admission._shedder.flying + sum(task.done() for task in inside) == 20)
+            async with client_of(running, "other.secret-2") as other:
+                answers: list[httpx.Response] = []
+
+                async def refused() -> bool:
+                    answers.append(await other.get("/v1/messages/1"))  # needs no commit
+                    return answers[-1].status_code == 503
+
+                await until(refused)
+                assert_refused(answers[-1], "overloaded")
+                assert int(answers[-1].headers["retry-after"]) >= 1
+                waiting = [task for task in inside if not task.done()]
+                assert len(waiting) >= 8
+                standing_still.set()
+                assert [(await task).status_code for task in waiting] == [202] * len(waiting)
+                await until(lambda: running._admission._shedder.flying == 0)
+                assert (await other.post("/v1/messages", json=good())).status_code == 202
+    finally:
+        standing_still.set()
+        await running.stop(2.0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from push_core.models import PRIORITIES, Priority
-from push_core.shedder import FLOOR, PATIENCE, Shedder, ShedderTerms
+from push_core.shedder import FLOOR, PATIENCE, Ended, Shedder, ShedderTerms
 
 TERMS = ShedderTerms(lag_s=0.25, slow_s=0.0, serve_s=0.5, cool_off_s=1.0, least=16)
 SLOW = ShedderTerms(lag_s=0.25, slow_s=1.0, serve_s=0.4, cool_off_s=1.0, least=16)
@@ -19,21 +19,17 @@ def serving(shedder: Shedder, *, each_s: float, per_s: int, seconds: float, star
     now = start
     for _ in range(int(per_s * seconds)):
         now += 1 / per_s
-        shedder.began(now - each_s)
-        shedder.ended(now, each_s)
+        shedder.ended(shedder.began(now - each_s), now, Ended.SERVED)
     return now
 
 
-def fill(shedder: Shedder, flying: int, now: float = 100.0) -> None:
-    """So many under way, and for a while."""
-    for _ in range(flying + 60):
-        shedder.began(now)
-    for _ in range(60):
-        shedder.began(now)
-        shedder.ended(now, None)
-    for _ in range(60):
-        shedder.ended(now, None)
+def fill(shedder: Shedder, flying: int, now: float = 100.0) -> list[int]:
+    """So many under way, and for a while; their tickets."""
+    tickets = [shedder.began(now) for _ in range(flying)]
+    for _ in range(100):
+        shedder.ended(shedder.began(now), now, Ended.REFUSED)
     assert shedder.flying == flying
+    return tickets
 
 
 def test_a_loop_that_keeps_up_never_turns_anybody_away() -> None:
@@ -72,12 +68,12 @@ def test_an_overload_is_over_a_while_after_no_more_is_under_way_than_should_be()
     """That the loop is on time again may be because of what is turned away."""
     shedder = Shedder(TERMS)
     now = serving(shedder, each_s=1.0, per_s=100, seconds=3)
-    fill(shedder, 200, now)
+    tickets = fill(shedder, 200, now)
     assert shedder.pressure(LATE, now) > 1
     assert shedder.pressure(ON_TIME, now + 0.9) > 1
     assert shedder.pressure(ON_TIME, now + 1.8) > 1
-    for _ in range(120):
-        shedder.ended(now + 1.9, None)
+    for ticket in tickets[:120]:
+        shedder.ended(ticket, now + 1.9, Ended.REFUSED)
     assert 0 < shedder.pressure(ON_TIME, now + 1.9) < 1
     assert shedder.pressure(ON_TIME, now + 2.7) > 0
     assert shedder.pressure(ON_TIME, now + 2.9) == 0
@@ -95,10 +91,8 @@ def test_what_was_refused_or_failed_says_nothing_of_what_can_be_served() -> None
     now = serving(one, each_s=1.0, per_s=100, seconds=3)
     serving(other, each_s=1.0, per_s=100, seconds=3)
     for _ in range(1_000):
-        other.began(now)
-        other.ended(now, None)
-        other.began(now)
-        other.ended(now, 0.001, served=False)
+        other.ended(other.began(now), now, Ended.REFUSED)
+        other.ended(other.began(now), now, Ended.FAILED)
     for shedder in (one, other):
         fill(shedder, 200)
     assert one.pressure(LATE, now) == other.pressure(LATE, now)
@@ -117,36 +111,36 @@ def test_patience_grows_with_priority() -> None:
 def test_whatever_happens_it_never_refuses_below_its_least_and_counts_right(
     steps: list[tuple[float, str, float]],
 ) -> None:
-    shedder, now, flying = Shedder(SLOW), 0.0, 0
+    shedder, now, tickets = Shedder(SLOW), 0.0, list[int]()
     for pause, what, figure in steps:
         now += pause
         if what == "began":
-            shedder.began(now)
-            flying += 1
-        elif what != "asked" and flying:
-            shedder.ended(now, figure, served=what == "served")
-            flying -= 1
+            tickets.append(shedder.began(now))
+        elif what != "asked" and tickets:
+            ticket = tickets.pop(int(figure * (len(tickets) - 1)))
+            shedder.ended(ticket, now, Ended.SERVED if what == "served" else Ended.FAILED)
         elif what == "asked":
             pressure = shedder.pressure(figure, now)
             assert pressure >= 0
-            assert pressure == 0 or flying >= TERMS.least
-        assert shedder.flying == flying
+            assert pressure == 0 or len(tickets) >= SLOW.least
+        assert shedder.flying == len(tickets)
 
 
 def test_where_nothing_ends_any_more_nothing_more_is_let_in_than_fits() -> None:
     """500 a second, and the store stops: what piles up behind it would only run out of time."""
     shedder = Shedder(SLOW)
     now = serving(shedder, each_s=0.01, per_s=500, seconds=3)
-    let_in = 0
+    inside = []
     for number in range(500 * 5):
         at = now + number / 500
         if shedder.pressure(ON_TIME, at) <= PATIENCE[Priority.NORMAL]:
-            shedder.began(at)
-            let_in += 1
-    assert let_in == pytest.approx(500 * SLOW.slow_s, rel=0.1)
+            inside.append(shedder.began(at))
+        # Others that need no store are served all the time: they don't hide it.
+        shedder.ended(shedder.began(at), at, Ended.SERVED)
+    assert len(inside) == pytest.approx(500 * SLOW.slow_s, rel=0.1)
     back = now + 5
-    for _ in range(let_in):
-        shedder.ended(back, 4.0)
+    for ticket in inside:
+        shedder.ended(ticket, back, Ended.SERVED)
     assert shedder.pressure(ON_TIME, back) == 0.0
 
 
@@ -159,14 +153,13 @@ def test_a_burst_after_a_quiet_time_is_no_pile() -> None:
 
 
 def test_a_store_that_is_slow_but_keeps_up_costs_nobody_but_low_messages() -> None:
-    shedder, now, waiting = Shedder(SLOW), 100.0, deque[float]()
+    shedder, now, waiting = Shedder(SLOW), 100.0, deque[tuple[float, int]]()
     highest = 0.0
     for _ in range(20 * 200):
         now += 1 / 200
-        waiting.append(now)
-        shedder.began(now)
-        while now - waiting[0] >= 2.0:
-            shedder.ended(now, now - waiting.popleft())
+        waiting.append((now, shedder.began(now)))
+        while now - waiting[0][0] >= 2.0:
+            shedder.ended(waiting.popleft()[1], now, Ended.SERVED)
         if now > 110:
             highest = max(highest, shedder.pressure(ON_TIME, now))
     assert 0 < highest <= PATIENCE[Priority.NORMAL] * 1.05
@@ -183,7 +176,7 @@ class Server:
     capacity: int
     shedder: Shedder
     gives_up_s: float = 1.0
-    waiting: deque[tuple[float, Priority]] = field(default_factory=deque)
+    waiting: deque[tuple[float, int, Priority]] = field(default_factory=deque)
     store_s: float = 0.0
     """0: it is the CPU that is short. Else a store that commits each so many seconds, and the loop keeps up."""
     good: Counter[Priority] = field(default_factory=Counter)
@@ -198,8 +191,7 @@ class Server:
             self.refused[priority] += 1
             self.credit -= 0.0 if self.store_s else 0.1
             return
-        self.shedder.began(now)
-        self.waiting.append((now, priority))
+        self.waiting.append((now, self.shedder.began(now), priority))
 
     def run(self, now: float, seconds: float) -> None:
         self.credit = min(self.credit + self.capacity * seconds, self.capacity * max(seconds, self.store_s))
@@ -207,10 +199,10 @@ class Server:
             return
         while self.waiting and self.credit >= 1:
             self.credit -= 1
-            came, priority = self.waiting.popleft()
+            came, ticket, priority = self.waiting.popleft()
             took = now - came
             self.longest_s = max(self.longest_s, took)
-            self.shedder.ended(now, took)
+            self.shedder.ended(ticket, now, Ended.SERVED)
             if took <= self.gives_up_s:
                 self.good[priority] += 1
             else:
