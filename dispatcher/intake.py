@@ -1,12 +1,13 @@
 """Takes batches from queues and sees each to its end: handled and acked, given back after a pause, or split until the poison is found.
 
-Nothing is lost and nothing spins: a batch that meets a store that is down keeps its place among those under way while it pauses, so that
+Fresh batches that lie ready at the same moment are handled as one, so that a backlog of small ones costs no more than one of large ones; what goes
+wrong then is found by handling each alone. Nothing is lost and nothing spins: a batch that meets a store that is down keeps its place among those under way while it pauses, so that
 an outage slows the taking itself and makes no poison. Knows nothing of what is in a batch.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Coroutine, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -22,6 +23,8 @@ from push_core.queues.port import Consumer, ConsumerClosed, Parcel, Published, Q
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+_SMALL_BYTES = 64 * 1024
+"""Batches are put together up to this size, which is some hundred envelopes: more would make each wait for the others."""
 
 
 class Work(Protocol[T]):
@@ -58,8 +61,9 @@ class Intake(Generic[T]):
         pause_max_s: float,
         poison_tries: int,
         deadly: int,
+        together: int = 1,
     ) -> None:
-        """`deadly`: so many programs died with a batch that nobody handles it as a whole any more."""
+        """`deadly`: so many programs died with a batch that nobody handles it as a whole any more. `together`: batches handled as one."""
         self._name = name
         self._queues = queues
         self._sources = sources
@@ -68,6 +72,7 @@ class Intake(Generic[T]):
         self._suspects = suspects
         self._poison_tries = poison_tries
         self._deadly = deadly
+        self._together = together
         self._room = asyncio.Semaphore(parallel)
         self._backoff = Backoff(base_s=0.1, max_s=pause_max_s)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -86,16 +91,33 @@ class Intake(Generic[T]):
                     if isinstance(error, ConsumerClosed):
                         raise Unavailable("the consumer was closed") from None
                     raise
-                self._metrics.count(Metric.DI_BATCHES, queue=taken.queue)
-                self._metrics.timing(Metric.DI_QUEUE_SECONDS, taken.age_s, queue=taken.queue)
-                task = asyncio.get_running_loop().create_task(self._one(consumer, taken), name=f"{self._name} batch")
-                self._under_way.add(task)
-                task.add_done_callback(self._under_way.discard)
+                self._begin(consumer, taken)
         except asyncio.CancelledError:
             raise  # `stop` closes the consumer once what is under way has ended
         except BaseException:
             await consumer.close()
             raise
+
+    def _begin(self, consumer: Consumer, taken: Taken) -> None:
+        """In the room of one: `taken`, and what else lies ready."""
+        several, apart = [taken], []
+        if not taken.redelivered and len(taken.body) < _SMALL_BYTES:
+            size = len(taken.body)
+            while len(several) < self._together and size < _SMALL_BYTES and (more := consumer.take_more(1)):
+                if more[0].redelivered:
+                    apart.append(more[0])
+                    break
+                several.append(more[0])
+                size += len(more[0].body)
+        for each in (*several, *apart):
+            self._metrics.count(Metric.DI_BATCHES, queue=each.queue)
+            self._metrics.timing(Metric.DI_QUEUE_SECONDS, each.age_s, queue=each.queue)
+        self._start(self._several(consumer, several, apart))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=f"{self._name} batch")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     async def stop(self, grace_s: float) -> None:
         """After `run` was cancelled: wait for what is under way, then give back the rest."""
@@ -108,12 +130,42 @@ class Intake(Generic[T]):
             await self._consumer.close()
             self._consumer = None
 
-    async def _one(self, consumer: Consumer, taken: Taken) -> None:
+    async def _several(self, consumer: Consumer, fresh: Sequence[Taken], apart: Sequence[Taken]) -> None:
         try:
-            while not await self._tried(consumer, taken):
-                taken = msgspec.structs.replace(taken, redelivered=True)  # some of it may have been handled
+            if len(fresh) > 1 and await self._as_one(consumer, fresh):
+                fresh = ()
+            elif len(fresh) > 1:
+                fresh = [msgspec.structs.replace(taken, redelivered=True) for taken in fresh]
+            await asyncio.gather(*(self._one(consumer, taken) for taken in (*fresh, *apart)))
         finally:
             self._room.release()
+
+    async def _as_one(self, consumer: Consumer, several: Sequence[Taken]) -> bool:
+        """Whether they are handled. If not, each has to be handled alone: who is at fault is not known."""
+        try:
+            items = [item for taken in several for item in self._work.decode(taken.body)]
+        except msgspec.DecodeError:
+            return False
+        redelivered = False
+        while True:
+            try:
+                await self._work.handle(items, redelivered=redelivered)
+            except Unavailable as error:
+                self._metrics.count(Metric.DI_GIVEN_BACK, len(several), queue=several[0].queue)
+                log.warning("batches are put off", queue=several[0].queue, count=len(several), error=str(error))
+                await asyncio.sleep(self._backoff.next_s())
+                redelivered = True  # some of them may have been handled
+            except Exception:  # noqa: BLE001 - it is told when the one at fault is handled alone
+                return False
+            else:
+                break
+        self._backoff.reset()
+        await consumer.ack([taken.tag for taken in several])
+        return True
+
+    async def _one(self, consumer: Consumer, taken: Taken) -> None:
+        while not await self._tried(consumer, taken):
+            taken = msgspec.structs.replace(taken, redelivered=True)  # some of it may have been handled
 
     async def _tried(self, consumer: Consumer, taken: Taken) -> bool:
         """Whether this is over. An outage is none of the batch's fault: it keeps its place here and its tries."""

@@ -173,6 +173,7 @@ def build(
             pause_max_s=settings.pause_max_s,
             poison_tries=settings.poison_tries,
             deadly=settings.poison_deaths,
+            together=settings.batches_together,
         ),
         receipts=Receipts(messages, ledger, actions, routes, metrics, settings, clock, lambda: ports.control.shard_map),
         node_watch=NodeWatch(

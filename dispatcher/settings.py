@@ -35,6 +35,9 @@ class DispatcherSettings:
     prefetch: int = setting(16, "Batches of one queue held at a time.", at_least=1)
     prefetch_low: int = setting(4, "Batches of one low queue held at a time.", at_least=1)
     batches_in_flight: int = setting(32, "Batches handled at a time.", at_least=1)
+    batches_together: int = setting(
+        16, "Small batches that lie ready at the same moment and are handled as one of these.", at_least=1
+    )
     pause_max_s: float = setting(5.0, "Longest pause before a batch is given back while a store is down.", at_least=0.0)
     poison_tries: int = setting(
         2,

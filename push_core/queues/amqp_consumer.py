@@ -90,6 +90,17 @@ class AmqpConsumer:
                 self._wake()  # it may have been woken for something that it will not take now
                 raise
 
+    def take_more(self, limit: int) -> list[Taken]:
+        found: list[Taken] = []
+        while len(found) < limit and not self._closed:
+            playing = [source for source in self._sources if source.open]
+            first = leader(playing)
+            if first is None or not first.buffer:
+                break
+            play(playing, first)
+            found.append(self._hand_out(first.buffer.popleft()))
+        return found
+
     async def ack(self, tags: Sequence[int]) -> None:
         settled = self._settle(tags)
         if settled and self._channel is not None:

@@ -66,6 +66,12 @@ class MemoryConsumer:
                 self._match()  # it may have been woken for something that it will not take now
                 raise
 
+    def take_more(self, limit: int) -> list[Taken]:
+        found: list[Taken] = []
+        while len(found) < limit and not self._closed and (intake := self._choose()) is not None:
+            found.append(self._take_from(intake))
+        return found
+
     async def ack(self, tags: Sequence[int]) -> None:
         for tag in tags:
             self._settle(tag)

@@ -63,6 +63,11 @@ class Consumer(Protocol):
         """The next body by weights; waits until there is one, outages of the broker included. Raises ConsumerClosed after `close`."""
         ...
 
+    def take_more(self, limit: int) -> list[Taken]:
+        """What further calls of `take` would give at once, by the same weights: at most `limit`, often nothing. Never waits; nothing after
+        `close`."""
+        ...
+
     async def ack(self, tags: Sequence[int]) -> None:
         """Handled. A tag that is settled already, or whose body the broker has taken back (its connection was lost), is left alone."""
         ...

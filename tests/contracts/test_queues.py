@@ -53,6 +53,24 @@ class QueuesContract:
         await consumer.close()
         assert await queues.depth("q") == 0
 
+    async def test_what_lies_ready_is_taken_without_waiting_within_limit_and_prefetch(self, queues: Queues) -> None:
+        await queues.publish(parcels("q", *(str(n) for n in range(40))))
+        consumer = await queues.consume([Source("q", prefetch=3)])
+        found: list[Taken] = []
+        async with asyncio.timeout(10):
+            while len(found) < 40:
+                now = [await consumer.take(), *consumer.take_more(1)]
+                now += consumer.take_more(2)
+                assert len(now) <= 3
+                if len(now) == 3:
+                    assert consumer.take_more(1) == []
+                await consumer.ack([one.tag for one in now])
+                found += now
+        assert bodies(found) == [str(n) for n in range(40)]
+        assert len({one.tag for one in found}) == 40
+        await consumer.close()
+        assert consumer.take_more(10) == []
+
     async def test_a_take_waits_for_the_next_body(self, queues: Queues) -> None:
         consumer = await queues.consume([Source("q")])
         taking = asyncio.create_task(consumer.take())

@@ -14,6 +14,7 @@ from push_core.claims.memory import MemoryClaims
 from push_core.envelope import encode, encode_batch, queue_name, vendor_queue_name
 from push_core.errors import Unavailable
 from push_core.lifecycle import State
+from push_core.metrics.catalogue import Metric
 from push_core.metrics.memory import MemoryMetrics
 from push_core.models import Priority
 from push_core.queues.memory import MemoryQueues
@@ -66,6 +67,7 @@ class Running:
         queues: MemoryQueues | None = None,
         claims: MemoryClaims | None = None,
         holder: str = "dispatcher-1",
+        together: int = 1,
     ) -> None:
         self.queues = queues or MemoryQueues()
         self.claims = MemoryClaims() if claims is None else claims
@@ -82,6 +84,7 @@ class Running:
             pause_max_s=0.01,
             poison_tries=2,
             deadly=3,
+            together=together,
         )
         self.task = asyncio.create_task(self.intake.run())
 
@@ -293,3 +296,69 @@ async def test_an_unreadable_vendor_job_is_parked_and_its_row_brings_another(wor
     assert len(await world.queues.parked(queue)) == 1
     await world.later(60.0)
     assert await world.state(envelope, "d-1") is State.VENDOR
+
+
+async def settled(running: Running) -> None:
+    async with asyncio.timeout(10):
+        while running.intake._under_way or await running.queues.depth("q"):
+            await asyncio.sleep(0)
+    await running.stop()
+
+
+async def test_small_batches_that_lie_ready_are_handled_as_one() -> None:
+    running = Running(together=16)
+    await running.put([1], [2, 3], [4])
+    await settled(running)
+    assert running.work.handled == [([1, 2, 3, 4], False)]
+
+
+async def test_no_more_than_so_many_are_handled_as_one_and_large_ones_alone() -> None:
+    running = Running(1, together=2)
+    await running.put([1], [2], [3], list(range(100, 30_000)), [4], [5])
+    await settled(running)
+    assert [len(items) for items, _ in running.work.handled] == [2, 1 + 29_900, 2]
+    running = Running(1, together=2)
+    await running.put(list(range(100, 30_000)), [4], [5])
+    await settled(running)
+    assert [len(items) for items, _ in running.work.handled] == [29_900, 2]
+
+
+async def test_poison_among_batches_that_are_handled_as_one_is_found_and_the_others_are_not_parked() -> None:
+    running = Running(together=16)
+    await running.put([1], [13], [2])
+    await until(lambda: running.work.buried)
+    await settled(running)
+    assert sorted(running.work.handled) == [([1], True), ([2], True)]
+    assert running.work.buried == [13]
+    assert [msgspec.msgpack.decode(parked.body) for parked in await running.queues.parked("q")] == [[13]]
+
+
+async def test_a_batch_that_can_t_be_read_spoils_none_of_those_beside_it() -> None:
+    running = Running(together=16)
+    await running.put([1], b"\xc1", [2])
+    await settled(running)
+    assert sorted(running.work.handled) == [([1], True), ([2], True)]
+    assert len(await running.queues.parked("q")) == 1
+
+
+async def test_batches_stay_together_through_an_outage_and_are_repeats_then() -> None:
+    running = Running(together=16)
+    running.work.down = True
+    await running.put([1], [2])
+    await until(lambda: running.metrics.counted(Metric.DI_GIVEN_BACK, queue="q") >= 4)
+    running.work.down = False
+    await settled(running)
+    assert running.work.handled == [([1, 2], True)]
+
+
+async def test_a_batch_that_came_back_is_handled_alone_beside_the_fresh_ones() -> None:
+    queues = MemoryQueues()
+    await queues.publish([Parcel("q", msgspec.msgpack.encode([number])) for number in (1, 2, 3)])
+    consumer = await queues.consume([Source("q")])
+    taken = [await consumer.take(), await consumer.take()]
+    await consumer.give_back([taken[1].tag])
+    await consumer.ack([taken[0].tag])
+    await consumer.close()
+    running = Running(queues=queues, together=16)
+    await settled(running)
+    assert sorted(running.work.handled) == [([2], True), ([3], False)]
