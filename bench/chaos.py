@@ -74,21 +74,26 @@ async def target_for(data: Path, load: Load, *, redis_proxy: bool) -> AsyncItera
         yield Target(cluster, proxy, load.stopped_s)
 
 
-async def drill(fault: Fault, target: Target, load: Load) -> Figures:
+@asynccontextmanager
+async def crowd_for(target: Target, load: Load) -> AsyncIterator[Crowd]:
+    """Signed in; for all drills on the target, since phones remember what they have shown."""
+    cluster = target.cluster
+    crowd = Crowd(cluster.gateways, app=cluster.app, device_secret=cluster.device_secret, devices=load.devices)
+    try:
+        await crowd.start(SIGN_IN_S)
+        yield crowd
+    finally:
+        await crowd.close()
+
+
+async def drill(fault: Fault, target: Target, crowd: Crowd, load: Load) -> Figures:
     """One fault on a cluster that is well; afterwards it is again, or the figures say that it isn't."""
     cluster = target.cluster
     log = Log()
-    crowd = Crowd(
-        cluster.gateways,
-        app=cluster.app,
-        device_secret=cluster.device_secret,
-        devices=load.devices,
-        on_push=log.note,
-    )
+    crowd.tell(log.note)
     http = LeanHttp(cluster.api, cluster.key, connections=CALLERS)
     callers = Callers(http, log, crowd.names, rate=load.rate, batch=load.batch)
     try:
-        await crowd.start(SIGN_IN_S)
         callers.start()
         await _quiet(log, load)
         hit = crowd.on(_url(cluster, fault.gateway)) if fault.gateway else set()
@@ -102,8 +107,8 @@ async def drill(fault: Fault, target: Target, load: Load) -> Figures:
         return figures(fault.name, log, window, others=set(crowd.names) - hit)
     finally:
         await callers.close()
-        await crowd.close()
         await http.close()
+        await crowd.spread(SIGN_IN_S)
 
 
 def _url(cluster: ClusterProcess, gateway: str) -> str:
@@ -155,10 +160,10 @@ async def run(faults: Sequence[Fault], load: Load, folder: Path) -> list[tuple[F
         if not chosen:
             continue
         data = folder / ("slow-redis" if redis_proxy else "cluster")
-        async with target_for(data, load, redis_proxy=redis_proxy) as target:
+        async with target_for(data, load, redis_proxy=redis_proxy) as target, crowd_for(target, load) as crowd:
             for fault in chosen:
                 say(fault, "begins")
-                figures = await drill(fault, target, load)
+                figures = await drill(fault, target, crowd, load)
                 done.append((fault, figures))
                 broken = figures.broken(others=fault.spares_others)
                 say(fault, json.dumps(figures.to_dict()))

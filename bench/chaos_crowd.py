@@ -21,11 +21,9 @@ STABLE_S = 10.0  # a connection that lived so long starts pauses anew, as in the
 class Crowd:
     """`at` is where each device is connected, or was last."""
 
-    def __init__(
-        self, gateways: Sequence[str], *, app: str, device_secret: str, devices: int, on_push: PushSink, seed: int = 1
-    ) -> None:
+    def __init__(self, gateways: Sequence[str], *, app: str, device_secret: str, devices: int, seed: int = 1) -> None:
         self._gateways = tuple(gateways)
-        self._fleet = Fleet(self._gateways[0], on_push=on_push, limits=LIMITS)
+        self._fleet = Fleet(self._gateways[0], limits=LIMITS)
         self._chance = random.Random(seed)
         self._gate = asyncio.Semaphore(SIGN_INS_AT_ONCE)
         now_s = wall_ms() // 1_000
@@ -48,6 +46,10 @@ class Crowd:
     def sign_ins(self) -> int:
         return self._fleet.counters.signed_in
 
+    def tell(self, on_push: PushSink) -> None:
+        """Whom pushes are told to from now on."""
+        self._fleet.on_push = on_push
+
     def on(self, gateway: str) -> set[str]:
         """Names of the devices that are connected there."""
         return {device.name for device in self.devices if device.is_online and self.at.get(device.name) == gateway}
@@ -58,6 +60,16 @@ class Crowd:
             asyncio.get_running_loop().create_task(self._live(device, number), name=device.name)
             for number, device in enumerate(self.devices)
         ]
+        await self._all_online(within_s)
+
+    async def spread(self, within_s: float) -> None:
+        """Who was driven to another gateway goes home again, so that each has its part. Raises TimeoutError."""
+        for number, device in enumerate(self.devices):
+            if device.is_online and self.at[device.name] != self._gateways[number % len(self._gateways)]:
+                device.close()
+        await self._all_online(within_s)
+
+    async def _all_online(self, within_s: float) -> None:
         async with asyncio.timeout(within_s):
             while self.online < len(self.devices):
                 await asyncio.sleep(0.05)
@@ -70,7 +82,8 @@ class Crowd:
 
     async def _live(self, device: Device, number: int) -> None:
         turn = number % len(self._gateways)
-        addresses = Addresses((*self._gateways[turn:], *self._gateways[:turn]))
+        home = (*self._gateways[turn:], *self._gateways[:turn])
+        addresses = Addresses(home)
         backoff = Backoff(self._chance.random)
         while True:
             async with self._gate:
@@ -88,4 +101,5 @@ class Crowd:
                 await device.ended()
                 if monotonic() - since >= STABLE_S:
                     backoff.reset()
+                addresses = Addresses(home)  # the next connection is tried at home first
             await asyncio.sleep(backoff.next_s())

@@ -78,7 +78,7 @@ def figures(fault: str, log: Log, window: Window, *, others: Collection[str]) ->
     lost = [sample for sample in samples if sample.id is not None and not log.shown[sample.id]]
     # A refused push may have been accepted by a call that nobody heard the answer of; any further id is one push under two.
     claimed = {sample.id for sample in log.samples}
-    unclaimed = max(0, sum(1 for message_id in log.received if message_id not in claimed) - gave_up)
+    unclaimed = max(0, sum(1 for message_id in log.shown if message_id not in claimed) - gave_up)
     after = window.end if window.end - window.begin > 1.0 else window.begin + 10.0
     before = [sample for sample in samples if window.begin - BEFORE_S <= sample.due < window.begin - 0.5]
     during = [sample for sample in samples if window.begin <= sample.due < after]

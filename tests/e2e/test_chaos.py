@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.chaos import Load, drill, target_for
+from bench.chaos import Load, crowd_for, drill, target_for
 from bench.chaos_faults import BY_NAME
 from ops.cluster.servers import MariaServer, RabbitServer, RedisServer
 from tests.support.servers import require_server
@@ -21,9 +21,9 @@ LOAD = Load(devices=50, rate=100.0, before_s=1.0, after_s=60.0)
 async def test_who_dies_under_load_costs_nothing_that_was_accepted(tmp_path: Path) -> None:
     for server in (MariaServer, RabbitServer, RedisServer):
         require_server(server)
-    async with target_for(tmp_path / "cluster", LOAD, redis_proxy=False) as target:
+    async with target_for(tmp_path / "cluster", LOAD, redis_proxy=False) as target, crowd_for(target, LOAD) as crowd:
         for name in QUICK:
-            figures = await drill(BY_NAME[name], target, LOAD)
+            figures = await drill(BY_NAME[name], target, crowd, LOAD)
             assert figures.accepted > 0, name
             assert figures.lost == 0, (name, figures.lost_ids)
             assert figures.screen_duplicates == 0, name
