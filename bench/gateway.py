@@ -61,6 +61,12 @@ class Neighbours:
         self.shard_map = ShardMap.single()
         self.acked = 0
 
+    def subscribe(self, key: str, fn: object) -> None:
+        pass
+
+    async def ping(self) -> None:
+        pass
+
     async def apps(self, names: Sequence[str]) -> list[App | None]:
         return [App(name=name, device_secrets=(SECRET,)) for name in names]
 

@@ -145,9 +145,10 @@ class MysqlForms(Forms):
 
 def parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """The rows in order, cut at the largest size of a statement, by rows and by bytes."""
-    if len(rows) <= LARGEST and not (rows and _payload(rows[0])):
-        if rows:
-            yield rows
+    if not rows:
+        return
+    if len(rows) <= LARGEST and not any(type(value) is bytes for value in rows[0]):
+        yield rows
         return
     start = size = 0
     for place, row in enumerate(rows):
