@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.commands.options import DATA, AsJson, Data
+from ops.commands.options import DATA, AsJson, Data, StoresConfig
 from ops.commands.output import Exit, fail, print_json, print_table
 from ops.commands.stores import settings_file
 
@@ -27,22 +27,13 @@ Messages = Annotated[
 Devices = Annotated[
     str | None, typer.Option("--devices", metavar="DSN", help="The device store.", show_default="[stores] devices")
 ]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help="Settings, TOML.",
-        show_default="DATA/cluster.toml or taco.toml, if there is one",
-    ),
-]
 
 
 @group.command()
 def upgrade(
     messages: Messages = None,
     devices: Devices = None,
-    config: Config = None,
+    config: StoresConfig = None,
     data: Data = DATA,
     as_json: AsJson = False,
 ) -> None:
@@ -60,7 +51,7 @@ def upgrade(
 def status(
     messages: Messages = None,
     devices: Devices = None,
-    config: Config = None,
+    config: StoresConfig = None,
     data: Data = DATA,
     as_json: AsJson = False,
 ) -> None:

@@ -68,3 +68,14 @@ def demo_of(data: Path) -> "DemoFile | None":
         return demo_file.read(data)
     except ConfigError as error:
         fail(str(error), Exit.USAGE)
+
+
+StoresConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Settings, TOML.",
+        show_default="DATA/cluster.toml or taco.toml, if there is one",
+    ),
+]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ops.commands.options import DATA, AsJson, Data
+from ops.commands.options import DATA, AsJson, Data, StoresConfig
 from ops.commands.output import Exit, fail
 from ops.commands.stores import settings_file
 
@@ -27,15 +27,6 @@ group.add_typer(parked, name="parked")
 Store = Annotated[
     str | None, typer.Option("--queues", metavar="DSN", help="The queues.", show_default="[stores] queues")
 ]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help="Settings, TOML.",
-        show_default="DATA/cluster.toml or taco.toml, if there is one",
-    ),
-]
 Name = Annotated[
     str | None,
     typer.Option("--queue", metavar="QUEUE", help="Only this one.", show_default="all that the settings name"),
@@ -46,7 +37,7 @@ All = Annotated[bool, typer.Option("--all", help="All that are parked.")]
 
 @group.command()
 def depth(
-    queue: Name = None, queues: Store = None, config: Config = None, data: Data = DATA, as_json: AsJson = False
+    queue: Name = None, queues: Store = None, config: StoresConfig = None, data: Data = DATA, as_json: AsJson = False
 ) -> None:
     """Show how many batches wait in each queue, for how long the oldest has, and how many were put aside."""
     from push_core.queues.port import PARKED
@@ -79,7 +70,7 @@ def list_parked(
     queue: Name = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Of each queue at most.")] = SHOWN,
     queues: Store = None,
-    config: Config = None,
+    config: StoresConfig = None,
     data: Data = DATA,
     as_json: AsJson = False,
 ) -> None:
@@ -110,7 +101,7 @@ def retry(
     ids: Ids = None,
     everything: All = False,
     queues: Store = None,
-    config: Config = None,
+    config: StoresConfig = None,
     data: Data = DATA,
     as_json: AsJson = False,
 ) -> None:
@@ -124,7 +115,7 @@ def drop(
     ids: Ids = None,
     everything: All = False,
     queues: Store = None,
-    config: Config = None,
+    config: StoresConfig = None,
     data: Data = DATA,
     as_json: AsJson = False,
 ) -> None:
