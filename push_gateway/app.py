@@ -23,10 +23,10 @@ from push_core.rpc.discovery import Discovery
 from push_core.tasks import Crew
 from push_gateway import handshake
 from push_gateway.admission import Admission
-from push_gateway.connection import Connection
 from push_gateway.context import Context
 from push_gateway.counters import Counters
 from push_gateway.drains import Drains
+from push_gateway.entrance import Entrance
 from push_gateway.kicks import Kicks
 from push_gateway.lease import Lease
 from push_gateway.node import Node
@@ -217,7 +217,7 @@ class Gateway:
         settings = self._settings
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self._context),
+                lambda: Entrance(self._context),
                 settings.host,
                 settings.port,
                 backlog=settings.backlog,

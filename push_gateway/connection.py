@@ -1,29 +1,24 @@
-"""One device's connection: the thin shell between a transport and the pure session (`sdk_proto.wire.server`).
+"""One device's session: the thin shell between a transport and the pure session (`sdk_proto.wire.server`).
 
-    Upgrading ──101──▶ Unsigned ──hello──▶ Joining ──presence──▶ Signed ──▶ Ending, Deaf ──▶ lost
+    (Entrance) ──hello──▶ Joining ──presence──▶ Signed ──▶ Ending, Deaf ──▶ lost
 
-No task, no timer and no buffer of its own: it is an entry of the one wheel, and keeps bytes only while a frame is incomplete.
 Whatever its state, its end is told once: pushes without an ack as lost, its route to presence.
 """
 
 import asyncio
 from collections.abc import Sequence
-from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from push_core.messages.port import InboxRow
 from push_core.metrics.catalogue import Metric
 from push_core.models import DeviceKey
 from push_core.presence.port import Route
 from push_core.rpc.port import Offer, Receipt, ReceiptKind, Taking
-from push_gateway import handshake
 from push_gateway import websocket_frames as ws
+from push_gateway.link import Deaf, Ending, Link
 from push_gateway.prepared import Prepared, PreparedPush, PreparedRecall
 from push_gateway.receipts import KINDS
-from push_gateway.wheel import Timed
-from sdk_proto.wire.close import CloseCode
 from sdk_proto.wire.codec import Codec, FrameError
-from sdk_proto.wire.frames import Bye, ServerFrame
 from sdk_proto.wire.server import (
     Acked,
     AcksDropped,
@@ -36,7 +31,6 @@ from sdk_proto.wire.server import (
     Send,
     Signed,
     Unacked,
-    Unsigned,
     Written,
 )
 
@@ -44,129 +38,51 @@ if TYPE_CHECKING:
     from push_gateway.context import Context
 
 NOBODY: DeviceKey = ("", "")
-READ_AT_ONCE = 4_096  # bytes looked at before everybody else has a turn: what fits may be hundreds of frames
+State = Joining | Signed | Ending | Deaf
 
 
-class Upgrading:
-    """The upgrade request is arriving."""
-
-    __slots__ = ("head",)
-
-    def __init__(self) -> None:
-        self.head = b""
-
-
-class Ending:
-    """We closed: only the peer's own close is of interest."""
-
-    __slots__ = ()
-
-
-class Deaf:
-    """What comes can't be understood any more, or doesn't matter: thrown away until the connection ends."""
-
-    __slots__ = ()
-
-
-State = Upgrading | Unsigned | Joining | Signed | Ending | Deaf
-_ENDING, _DEAF = Ending(), Deaf()
-
-
-class Connection(asyncio.Protocol, Timed):
+class Connection(Link):
     """`key` is NOBODY until the token is verified; `more`: its inbox has something for it (`push_gateway.drains`)."""
 
-    __slots__ = (
-        "_context",
-        "_held",
-        "_partial",
-        "_state",
-        "_transport",
-        "_unread",
-        "attempt",
-        "epoch",
-        "install",
-        "key",
-        "more",
-        "since",
-    )
-    _transport: asyncio.Transport
+    __slots__ = ("_held", "attempt", "epoch", "install", "key", "more", "since")
+    _state: State
 
-    def __init__(self, context: "Context") -> None:
-        self.armed = 0
-        self._context = context
-        self._state: State = Upgrading()
-        self._partial: ws.Partial | None = None
-        self._held: list[ws.Event] | None = None  # while joining: what came with the hello
-        self._unread = b""  # received and not looked at yet; reading is paused as long as there is something
+    def __init__(
+        self, context: "Context", transport: asyncio.Transport, joining: Joining, held: list[ws.Event]
+    ) -> None:
+        """`held`: what came with the hello. Whoever makes it hands it the transport."""
+        super().__init__(context, joining)
+        self._transport = transport
+        self._held: list[ws.Event] | None = held
         self.key = NOBODY
         self.epoch = 0
         self.install = ""
         self.attempt = 0
         self.since = 0
         self.more = False
+        context.registry.connections.add(self)
 
-    # ── asyncio.Protocol ──────────────────────────────────────────────────────────────────────────────────────────────
+    def hold(self, partial: ws.Partial | None, unread: bytes) -> None:
+        """What the entrance has not made out yet; with something unread it has paused reading."""
+        self._partial = partial
+        self._unread = unread
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's are none by class
-        context = self._context
-        self._transport = transport
-        connections = context.registry.connections
-        connections.add(self)
-        if context.stopping or len(connections) > context.settings.max_connections:
-            self._state = _DEAF
-            transport.abort()
-            return
-        transport.set_write_buffer_limits(high=context.settings.unsent_limit_bytes)
-        context.wheel.arm(self, context.clock.monotonic() + context.settings.upgrade_timeout_s)
+    # ── from the transport ────────────────────────────────────────────────────────────────────────────────────────────
 
     def data_received(self, data: bytes) -> None:
         if self._held is not None:  # until the session is signed in: its peer waits, not our memory
             self._unread += data
             self._transport.pause_reading()
             return
-        if len(data) > READ_AT_ONCE:  # a flood: one event loop serves all, and it would be read for as long as it comes
-            self._unread = data[READ_AT_ONCE:]
-            data = data[:READ_AT_ONCE]
-            self._transport.pause_reading()
-            self._soon_read_on()
-        self._read(data)
-
-    def _soon_read_on(self) -> None:
-        asyncio.get_running_loop().call_soon(self._read_on)
+        super().data_received(data)
 
     def _read_on(self) -> None:
-        if self._held is not None:  # who ends that goes on
-            return
-        data, self._unread = self._unread, b""
-        if len(data) <= READ_AT_ONCE:
-            self._resume_reading()
-        if data:
-            self.data_received(data)
+        if self._held is None:  # else who ends that goes on
+            super()._read_on()
 
-    def _read(self, data: bytes) -> None:
-        state = self._state
-        if type(state) is Deaf:
-            return
-        if type(state) is Upgrading:
-            data = self._upgrade(state, data)
-            if not data:
-                return
-        events, self._partial = ws.read(self._partial, data, self._context.settings.max_message_bytes)
-        self._take(events)
-
-    def eof_received(self) -> None:
-        """Half-closed connections make no sense here: the transport closes itself."""
-
-    def pause_writing(self) -> None:
-        self.close(CloseCode.TOO_SLOW, "what was sent is not read")
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self._over(_DEAF)
-        self._partial = self._held = None
-        self._unread = b""
-        self._context.wheel.cancel(self)
-        self._context.registry.connections.discard(self)
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self._held = None
 
     # ── Timed ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -177,20 +93,10 @@ class Connection(asyncio.Protocol, Timed):
             self._act(state.tick(now, unsent), self._context.clock.wall_ms())
             if self._state is state:
                 self._context.wheel.arm(self, state.due)
-        elif type(state) is Unsigned:
-            late = state.tick(now)
-            if late is not None:
-                self.close(late.code, late.reason)
-            else:
-                self._context.wheel.arm(self, state.due)
         elif type(state) is not Joining:
             self._transport.abort()
 
     # ── from the node ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def is_open(self) -> bool:
-        return not isinstance(self._state, Ending | Deaf)
 
     @property
     def is_joining(self) -> bool:
@@ -267,71 +173,12 @@ class Connection(asyncio.Protocol, Timed):
         prepared = PreparedPush(row.push, again=again, via_vendor=row.via_vendor)
         return self._offer(row.id, row.ack_timeout_ms, True, prepared, now, wall)
 
-    def close(self, code: int, reason: str = "", *, retry_after_ms: int = 0, sign_out: bool = True) -> None:
-        """`bye`, then a close with the same code; what can't be sent within the linger is thrown away. Nothing happens if it is
-        closed already. Without `sign_out` the route is another connection's by now."""
-        state, context = self._state, self._context
-        if isinstance(state, Ending | Deaf):
-            return
-        context.counters.add(Metric.GW_CLOSED, str(int(code)))
-        self._over(_ENDING, sign_out=sign_out)
-        if isinstance(state, Upgrading):
-            self._transport.abort()
-            return
-        self._send([Bye(code=code, reason=reason, retry_after_ms=retry_after_ms)], state.codec)
-        self._transport.write(ws.close_frame(code, reason))
-        self._linger()
-
-    def abort(self) -> None:
-        self._transport.abort()
-
     # ── from the device ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _upgrade(self, state: Upgrading, data: bytes) -> bytes:
-        """What follows the request, once it is answered."""
-        context = self._context
-        state.head += data
-        found = state.head.find(handshake.HEAD_END)
-        end = len(state.head) if found < 0 else found + len(handshake.HEAD_END)
-        if end > context.settings.max_head_bytes:
-            self._answer(handshake.plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too large\n"))
-            return b""
-        if found < 0:
-            return b""
-        rest = state.head[end:]
-        answer = handshake.answer(state.head[:end], ready=context.ready)
-        self._answer(answer)
-        return rest if answer.codec is not None else b""
-
-    def _answer(self, answer: handshake.Answer) -> None:
-        context = self._context
-        self._transport.write(answer.data)
-        if answer.codec is None:
-            self._over(_DEAF)
-            self._hang_up()
-            return
-        unsigned = self._state = Unsigned(answer.codec, context.terms, context.clock.monotonic())
-        context.wheel.arm(self, unsigned.due)
-
-    def _take(self, events: Sequence[ws.Event]) -> None:
-        ping: ws.Ping | None = None
-        for place, event in enumerate(events):
-            if type(event) is ws.Message:
-                self._message(event)
-                if self._held is not None:  # that was the hello
-                    self._held += events[place + 1 :]
-                    break
-            elif type(event) is ws.Ping:
-                ping = event
-            elif type(event) is ws.Pong:
-                self._heard()
-            elif type(event) is ws.Closing:
-                self._closed_by_peer(event.code)
-            elif type(event) is ws.Violation:
-                self._violated(event)
-        if ping is not None and self.is_open:  # of those that came together the last is answered (RFC 6455 §5.5.3)
-            self._transport.write(ws.pong_frame(ping.payload))
-            self._heard()
+    @property
+    def _codec(self) -> Codec | None:
+        state = self._state
+        return state.codec if isinstance(state, Joining | Signed) else None
 
     def _message(self, message: ws.Message) -> None:
         state, context = self._state, self._context
@@ -342,54 +189,10 @@ class Connection(asyncio.Protocol, Timed):
             self._act(state.receive(message.payload, text=message.text, now=now, wall=wall), wall)
             if state.due < before and self._state is state:
                 context.wheel.arm(self, state.due)
-        elif type(state) is Unsigned:
-            said = state.receive(message.payload, text=message.text)
-            if isinstance(said, Close):
-                self.close(said.code, said.reason)
-            else:
-                self._join(said)
-
-    def _join(self, joining: Joining) -> None:
-        context = self._context
-        if context.stopping:
-            self.close(CloseCode.SHUTTING_DOWN, "shutting down")
-            return
-        self._state = joining
-        self._held = []
-        context.wheel.cancel(self)  # each call that joining makes has a deadline of its own
-        admission = context.admission
-        refusal = admission.refusal(self._address() if admission.asks_address else "")
-        if refusal is None and not context.sign_ins.submit(self, joining.hello):
-            refusal = admission.full("too many sign-ins")
-        if refusal is not None:
-            self.close(CloseCode.OVERLOADED, refusal.reason, retry_after_ms=refusal.retry_after_ms)
-
-    def _address(self) -> str:
-        peer = self._transport.get_extra_info("peername")
-        return str(peer[0]) if peer else ""
 
     def _heard(self) -> None:
         if type(self._state) is Signed:
             self._state.heard(self._context.clock.monotonic())
-
-    def _closed_by_peer(self, code: int) -> None:
-        if self.is_open:
-            self._over(_DEAF)
-            self._transport.write(ws.close_frame(code))
-            self._linger()
-        self._state = _DEAF
-        self._transport.close()
-
-    def _violated(self, violation: ws.Violation) -> None:
-        """RFC 6455 §7.1.7: fail the connection."""
-        if not self.is_open:
-            self._state = _DEAF
-            self._transport.close()
-            return
-        self._context.counters.add(Metric.GW_CLOSED, str(violation.code))
-        self._over(_DEAF)
-        self._transport.write(ws.close_frame(violation.code, violation.reason))
-        self._hang_up()
 
     # ── acting ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -468,18 +271,6 @@ class Connection(asyncio.Protocol, Timed):
             self._transport.write(prepared.frame(state.codec))
         return Taking.FULL if offered is Offered.FULL else Taking.ACCEPTED
 
-    def _send(self, frames: Sequence[ServerFrame], codec: Codec) -> None:
-        self._transport.write(ws.data_frame(codec.encode(frames), text=not codec.binary))
-
-    def _hang_up(self) -> None:
-        """Our last word is said, and nothing more is understood. What the peer still sends is thrown away until it hangs up too: a
-        socket closed with unread bytes is reset, and the peer would not see why."""
-        self._transport.write_eof()
-        self._linger()
-
-    def _linger(self) -> None:
-        self._context.wheel.arm(self, self._context.clock.monotonic() + self._context.settings.close_linger_s)
-
     def _over(self, state: Ending | Deaf, *, sign_out: bool = True) -> None:
         """The session is over, if it isn't already."""
         before, context = self._state, self._context
@@ -499,7 +290,3 @@ class Connection(asyncio.Protocol, Timed):
                 self._report(message_id, ReceiptKind.LOST, wall, push)
             if sign_out:
                 context.sign_outs.add(self.route)
-
-    def _resume_reading(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()

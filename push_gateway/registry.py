@@ -10,6 +10,7 @@ from push_core.models import DeviceKey
 
 if TYPE_CHECKING:
     from push_gateway.connection import Connection
+    from push_gateway.link import Link
 
 
 class Registry:
@@ -18,7 +19,7 @@ class Registry:
     __slots__ = ("_epoch", "connections", "joining", "signed")
 
     def __init__(self) -> None:
-        self.connections: set[Connection] = set()
+        self.connections: set[Link] = set()
         self.signed: dict[DeviceKey, Connection] = {}
         self.joining: dict[DeviceKey, list[Connection]] = {}
         self._epoch = 0

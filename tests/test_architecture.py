@@ -55,7 +55,6 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
 LONGEST = {"tests": 500}
 LONGEST_ELSEWHERE = 400
 LONGER: dict[str, str] = {
-    "push_gateway/connection.py": "one state machine between a socket and a session: every method is a transition of the same object",
     "sdk_proto/wire/server.py": "the server's half of the session: its states and their rules are read together",
     "tests/push_api/test_asgi.py": "the table of what callers are refused, case by case",
 }

@@ -6,7 +6,8 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from push_core.rpc.port import ReceiptKind
-from push_gateway.connection import READ_AT_ONCE, Connection
+from push_gateway.connection import Connection
+from push_gateway.link import READ_AT_ONCE, Link
 from sdk_proto.wire import frames as f
 from sdk_proto.wire.codec import Codec
 from sdk_proto.wire.subprotocols import JSON
@@ -271,13 +272,13 @@ async def test_half_a_frame_while_joining_is_heard_when_the_other_half_comes(sit
 
 
 async def test_a_flood_takes_turns_with_everybody_else(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, sizes = Connection._read, []
+    read, sizes = Link._read, []
 
-    def noted(connection: Connection, data: bytes) -> None:
+    def noted(link: Link, data: bytes) -> None:
         sizes.append(len(data))
-        read(connection, data)
+        read(link, data)
 
-    monkeypatch.setattr(Connection, "_read", noted)
+    monkeypatch.setattr(Link, "_read", noted)
     raw = await Raw.to(node)
     await raw.upgrade()
     (connection,) = node.gateway._context.registry.connections
