@@ -40,7 +40,7 @@ cli = typer.Typer(
 cli.command()(up.up)
 cli.command()(cluster.cluster)
 cli.command()(api.api)
-cli.command()(gateway.gateway)
+cli.add_typer(gateway.group, name="gateway")
 cli.command()(dispatcher.dispatcher)
 cli.command()(messages.push)
 cli.command()(messages.message)

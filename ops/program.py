@@ -16,6 +16,7 @@ import structlog
 
 from ops import process
 from ops.admin.inside import Inside
+from ops.admin.server import Page
 from ops.admin.settings import AdminSettings
 from ops.process_settings import ProcessSettings
 from push_core.adapters import GatewayPorts, StoreSettings, open_ports
@@ -52,10 +53,12 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A program on open ports. `where` is asked once it has started."""
+    """A program on open ports. `where` is asked once it has started. `pages` and `actions` are its own on the admin port."""
 
     program: Program
     where: Callable[[], Where]
+    pages: Mapping[str, Page] = field(default_factory=dict)
+    actions: Mapping[str, Page] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)  # no slots: with them Python 3.11 can't make an instance of a frozen generic class
@@ -143,6 +146,7 @@ class Life(Generic[P]):
                     await starting
                 return 0
             made = starting.result()
+            inside.add(made.pages, made.actions)
             try:
                 announce(self._serving(made.where(), inside.port))
                 process.settle_collector(plan.process.collect_after)

@@ -4,8 +4,6 @@ Composition only. The adapters in `ports` are shared with other programs of the 
 """
 
 import asyncio
-import errno
-import os
 import random
 import secrets
 from collections.abc import Awaitable
@@ -21,12 +19,12 @@ from push_core.neighbours import Neighbours
 from push_core.presence.port import Node as NodeRecord
 from push_core.rpc.discovery import Discovery
 from push_core.tasks import Crew
-from push_gateway import handshake
 from push_gateway.admission import Admission
 from push_gateway.context import Context
 from push_gateway.counters import Counters
 from push_gateway.drains import Drains
 from push_gateway.entrance import Entrance
+from push_gateway.gate import Gate
 from push_gateway.kicks import Kicks
 from push_gateway.lease import Lease
 from push_gateway.node import Node
@@ -112,13 +110,12 @@ class Gateway:
             timeout_s=settings.store_timeout_s / 2,
         )
         self._listener = ports.rpc.listen(node=Node(self._context), zone=settings.zone)
-        self._server: asyncio.Server | None = None
-        self._url = ""
+        self._gate = Gate(settings, lambda: Entrance(self._context))
 
     @property
     def url(self) -> str:
         """Where devices connect, known after `start`."""
-        return self._url
+        return self._gate.url
 
     @property
     def address(self) -> str:
@@ -164,12 +161,12 @@ class Gateway:
             self._crew.keep("wheel", self._turn_wheel)
             self._crew.keep("metrics", self._flush_metrics)
             self._crew.keep("lag", self._lag.sample)
-            await self._listen()
+            await self._gate.open()
         except BaseException:
             await self.stop(self._settings.store_timeout_s)
             raise
         self._context.started = True
-        log.info("gateway started", url=self._url, node=self._settings.name, incarnation=self._context.incarnation)
+        log.info("gateway started", url=self._gate.url, node=self._settings.name, incarnation=self._context.incarnation)
 
     async def stop(self, grace_s: float) -> None:
         """Refuse what is new, say goodbye to every session, tell of what was not acked, and give the node up: all within the grace."""
@@ -181,8 +178,7 @@ class Gateway:
 
         context = self._context
         context.stopping = True
-        if self._server is not None:
-            self._server.close()
+        self._gate.slam()
         self._sign_outs.stop()
         await self._say_goodbye()
         # Dispatchers must not find the routes any more before the un-acked pushes go back to them.
@@ -212,29 +208,6 @@ class Gateway:
         await self._sign_ins.close()
         await self._drains.close()
         await self._sign_outs.close()
-
-    async def _listen(self) -> None:
-        settings = self._settings
-        try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: Entrance(self._context),
-                settings.host,
-                settings.port,
-                backlog=settings.backlog,
-                reuse_port=settings.reuse_port or None,
-            )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise ConfigError(
-                    f"[gateway] port: {settings.port} on {settings.host} is taken by another program; stop it or choose another port "
-                    "(0 picks a free one)"
-                ) from None
-            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-            raise ConfigError(
-                f"[gateway] host and port: can't listen on {settings.host}:{settings.port} ({why or error})"
-            ) from None
-        host, port = self._server.sockets[0].getsockname()[:2]
-        self._url = f"ws://{f'[{host}]' if ':' in host else host}:{port}{handshake.PATH}"
 
     async def _turn_wheel(self) -> None:
         await asyncio.sleep(self._settings.wheel_resolution_s)

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from typing import Self
 from ops import logs
 from ops.admin import samples
 from ops.admin.heap import heap_page
-from ops.admin.server import AdminServer
+from ops.admin.server import AdminServer, Page
 from ops.admin.settings import AdminSettings
 from ops.admin.stacks import stacks_page
 from ops.admin.tasks import born, tasks_page
@@ -145,6 +145,11 @@ class Inside:
             metrics.name_process(self._name)
         self._metrics = metrics
         self.sample()
+
+    def add(self, pages: Mapping[str, Page], actions: Mapping[str, Page]) -> None:
+        """What the program itself shows and is asked for on the admin port (`AdminServer`)."""
+        if self._server is not None:
+            self._server.add(pages, actions)
 
     def sample(self) -> None:
         """Measure the process once. What only counts since the last sample is kept until there are metrics."""

@@ -1,4 +1,5 @@
-"""The admin port of one process: /healthz (it answers), /readyz (it takes work, or why not), /metrics, and guarded pages under /debug/.
+"""The admin port of one process: /healthz (it answers), /readyz (it takes work, or why not), /metrics, guarded pages under /debug/, and what
+may be asked of the process there by POST.
 
 It lives beside work that matters more: what a request may cost is bounded, and no request takes the process down.
 """
@@ -28,6 +29,7 @@ class AdminServer:
 
     `ready` returns why the process takes no work, a line each; none: it is ready. `exposition` gives the text of /metrics and its content
     type, from a thread. `pages` are by path; those under /debug/ ask for `key` in the header `taco-cluster-key`; without a key nobody gets in.
+    `actions` are asked for with POST and change something: they all are under /debug/.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class AdminServer:
         ready: Callable[[], Awaitable[list[str]]],
         exposition: Callable[[], tuple[bytes, str] | None] = lambda: None,
         pages: Mapping[str, Page] | None = None,
+        actions: Mapping[str, Page] | None = None,
         settings: AdminSettings | None = None,
     ) -> None:
         self._host = host
@@ -46,10 +49,20 @@ class AdminServer:
         self._key = (key or "").encode()
         self._ready = ready
         self._exposition = exposition
-        self._pages = dict(pages or {})
+        self._pages: dict[str, Page] = {}
+        self._actions: dict[str, Page] = {}
+        self.add(pages or {}, actions or {})
         self._settings = settings or AdminSettings()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+
+    def add(self, pages: Mapping[str, Page], actions: Mapping[str, Page]) -> None:
+        """More of them, also while it serves. Raises ValueError for an action that is not guarded."""
+        for path in actions:
+            if not path.startswith(GUARDED):
+                raise ValueError(f"{path} changes something and is not under {GUARDED}")
+        self._pages.update(pages)
+        self._actions.update(actions)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -121,10 +134,14 @@ class AdminServer:
         path = request.path
         if path.startswith(GUARDED) and not self._may_enter(request):
             return refusal(401, "unauthorized", f"header {KEY_HEADER}: the cluster key is asked for")
-        page = self._pages.get(path)
-        if page is None and path not in ("/healthz", "/readyz", "/metrics"):
+        page, action = self._pages.get(path), self._actions.get(path)
+        if page is None and action is None and path not in ("/healthz", "/readyz", "/metrics"):
             return refusal(404, "not_found", f"{path[:100]} is not a page of the admin port")
-        if request.method not in ("GET", "HEAD"):
+        if action is not None and request.method == "POST":
+            page = action
+        elif action is not None and page is None:
+            return refusal(405, "method_not_allowed", "this is asked for with POST", Allow="POST")
+        elif request.method not in ("GET", "HEAD"):
             return refusal(405, "method_not_allowed", "pages are read with GET", Allow="GET, HEAD")
         if page is not None:
             try:

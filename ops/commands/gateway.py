@@ -1,13 +1,18 @@
-"""`taco gateway`: a gateway as a process of its own."""
+"""`taco gateway`: a gateway as a process of its own, and what is asked of one that runs."""
 
 from typing import Annotated
 
 import typer
 
+from ops.commands.output import Exit, fail
 from ops.commands.programs import DATA, AdminPort, AsJson, Config, Data, Host, Name, Zone, serve, serve_workers
 
+group = typer.Typer(invoke_without_command=True)
 
+
+@group.callback()
 def gateway(
+    context: typer.Context,
     config: Config = None,
     name: Name = None,
     zone: Zone = None,
@@ -30,8 +35,20 @@ def gateway(
     as_json: AsJson = False,
 ) -> None:
     """Run one gateway, or several on one port: it holds the connections of devices. SIGTERM ends it in order."""
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return
     overrides = {"name": name, "zone": zone, "host": host, "gateway_port": port, "admin_port": admin_port}
     if workers == 1:
         serve("gateway", overrides, config=config, data=data, as_json=as_json)
     else:
         serve_workers(workers, overrides, config=config, data=data, as_json=as_json)
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Those of a gateway that is to run, before a command about one that does: they would be passed over in silence."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if source is not None and source.name == "COMMANDLINE":
+            option, command = parameter.opts[0], context.invoked_subcommand
+            fail(f"{option} stands behind the command: taco gateway {command} {option} …", Exit.USAGE)

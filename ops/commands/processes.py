@@ -148,14 +148,20 @@ def cluster_key(data: Path, config: Path | None) -> str:
 
 
 def ask(
-    admin: str, path: str, *, key: str = "", query: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
+    admin: str,
+    path: str,
+    *,
+    key: str = "",
+    query: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
+    method: str = "GET",
 ) -> Answer:
-    """One page of an admin port. Raises NoAnswer."""
+    """One page of an admin port, or what is asked of it (method POST). Raises NoAnswer."""
     host, _, port = admin.rpartition(":")
     connection = HTTPConnection(host.strip("[]"), int(port), timeout=timeout_s)
     target = f"{path}?{urlencode(query)}" if query else path
     try:
-        connection.request("GET", target, headers={"taco-cluster-key": key} if key else {})
+        connection.request(method, target, headers={"taco-cluster-key": key} if key else {})
         answer = connection.getresponse()
         body = answer.read()
         return Answer(answer.status, json.loads(body) if body else None)

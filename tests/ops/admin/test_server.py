@@ -146,3 +146,23 @@ async def test_a_port_that_is_taken_is_said_in_a_sentence() -> None:
     async with served() as (server, _):
         with pytest.raises(ConfigError, match=r"\[admin\] port: cannot listen on"):
             await AdminServer("127.0.0.1", server.address[1], key=None, ready=always).start()
+
+
+async def test_an_action_is_asked_for_with_post_and_the_key_and_may_come_while_it_serves() -> None:
+    done: list[Mapping[str, str]] = []
+
+    async def act(query: Mapping[str, str]) -> Any:
+        done.append(query)
+        return {"done": len(done)}
+
+    key = {"taco-cluster-key": KEY}
+    async with served() as (server, client):
+        assert (await client.post("/debug/act", headers=key)).status_code == 404
+        server.add({}, {"/debug/act": act})
+        assert (await client.get("/debug/act", headers=key)).status_code == 405
+        assert (await client.post("/debug/act")).status_code == 401
+        assert done == []
+        answer = await client.post("/debug/act?n=1", headers=key)
+        assert (answer.status_code, answer.json(), done) == (200, {"done": 1}, [{"n": "1"}])
+        with pytest.raises(ValueError, match="not under /debug/"):
+            server.add({}, {"/act": act})

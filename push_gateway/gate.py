@@ -1,0 +1,69 @@
+"""Where devices come in: the listening socket of a node. It is opened, and shut without turning away who has knocked already."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+
+from push_core.errors import ConfigError
+from push_gateway import handshake
+from push_gateway.settings import GatewaySettings
+
+TURNS = 3  # of the loop, in each of which all that is queued is accepted: one could have begun before the last connection came
+
+
+class Gate:
+    """`make` gives each connection its protocol."""
+
+    def __init__(self, settings: GatewaySettings, make: Callable[[], asyncio.Protocol]) -> None:
+        self._settings = settings
+        self._make = make
+        self._server: asyncio.Server | None = None
+        self._port = settings.port
+        self.url = ""
+        """Where devices connect, known after the first `open`."""
+
+    @property
+    def is_open(self) -> bool:
+        return self._server is not None
+
+    async def open(self) -> None:
+        """At the same port as before, if it was open once. Raises ConfigError with a sentence."""
+        settings = self._settings
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                self._make,
+                settings.host,
+                self._port,
+                backlog=settings.backlog,
+                reuse_port=settings.reuse_port or None,
+            )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ConfigError(
+                    f"[gateway] port: {self._port} on {settings.host} is taken by another program; stop it or choose another port "
+                    "(0 picks a free one)"
+                ) from None
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            raise ConfigError(
+                f"[gateway] host and port: can't listen on {settings.host}:{self._port} ({why or error})"
+            ) from None
+        host, self._port = self._server.sockets[0].getsockname()[:2]
+        self.url = f"ws://{f'[{host}]' if ':' in host else host}:{self._port}{handshake.PATH}"
+
+    async def shut(self) -> None:
+        """Who waits in the kernel's queue is let in first: a listener that is closed resets them, also where others listen on the same
+        port (SO_REUSEPORT). What comes between the last accept and the close is still reset, unless the kernel hands it to another
+        listener (`sysctl net.ipv4.tcp_migrate_req=1`, Linux 5.14)."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        server.close()
+
+    def slam(self) -> None:
+        """At once, whoever waits."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
