@@ -1,22 +1,19 @@
 """`taco zones …`: which zone owns which shard, and where receipts services of other zones are reached. Works on control itself; every
 program follows within a second or two."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ops.commands.control import Expect, Store, on_control, put
 from ops.commands.options import DATA, AsJson, Data
 from ops.commands.output import Exit, fail
-from ops.commands.stores import devices_dsn
 
 if TYPE_CHECKING:
     from push_core.control.port import Control, Entry
     from push_core.shards import ShardMap
 
-T = TypeVar("T")
 TAKES_EFFECT_S = 10.0  # several polls of control: every program knows of it before it happens
 KEEP_MOVES_MS = 30 * 86_400_000  # longer than any message is kept
 
@@ -24,26 +21,11 @@ group = typer.Typer(
     no_args_is_help=True, help="Show and set which zone owns which shards, and where zones reach one another."
 )
 
-Store = Annotated[
-    str | None,
-    typer.Option(
-        "--devices",
-        metavar="DSN",
-        envvar="TACO_STORES_DEVICES",
-        help="The device store, which holds control.",
-        show_default="the one in DATA",
-    ),
-]
-Expect = Annotated[
-    int | None,
-    typer.Option("--expect", metavar="VERSION", help="Change nothing unless this is the version that holds now."),
-]
-
 
 @group.command()
 def show(devices: Store = None, data: Data = DATA, as_json: AsJson = False) -> None:
     """Show the shard map with its version, moves to come, and the addresses that zones are reached at."""
-    _print(_on_control(devices, data, _shown), as_json)
+    _print(on_control(devices, data, _shown), as_json)
 
 
 @group.command("set")
@@ -70,10 +52,10 @@ def set_map(
         (entry,) = await control.get([CONTROL_KEY])
         now = wall_ms()
         changed = _map_of(entry).changed_to(owner, at=now + round(delay_s * 1_000), forget_before=now - KEEP_MOVES_MS)
-        await _put(control, CONTROL_KEY, changed.to_value(), entry, expect)
+        await put(control, CONTROL_KEY, changed.to_value(), entry, expect, show="taco zones show")
         return await _shown(control)
 
-    _print(_on_control(devices, data, work), as_json)
+    _print(on_control(devices, data, work), as_json)
 
 
 @group.command()
@@ -101,10 +83,10 @@ def reach(
             receipts_from_value(value)
         except ValueError as error:
             fail(str(error), Exit.USAGE)
-        await _put(control, CONTROL_KEY, value, entry, expect)
+        await put(control, CONTROL_KEY, value, entry, expect, show="taco zones show")
         return await _shown(control)
 
-    _print(_on_control(devices, data, work), as_json)
+    _print(on_control(devices, data, work), as_json)
 
 
 def _owners(zones: Sequence[str]) -> Sequence[str]:
@@ -134,14 +116,6 @@ def _listed(ranges: Iterable[Sequence[int]]) -> str:
     '3-5, 9'
     """
     return ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in ranges)
-
-
-async def _put(control: "Control", key: str, value: Any, entry: "Entry | None", expect: int | None) -> None:
-    version = entry.version if entry is not None else 0
-    if expect not in (None, version):
-        fail(f"control has version {version} of {key}, not {expect}; nothing was changed. Look with `taco zones show`")
-    if await control.put(key, value, expect=version) is None:
-        fail(f"{key} was changed by somebody else just now; look with `taco zones show`, then try again")
 
 
 def _map_of(entry: "Entry | None") -> "ShardMap":
@@ -195,24 +169,3 @@ def _print(shown: dict[str, Any], as_json: bool) -> None:
             **{f"receipts of {zone}": addresses for zone, addresses in shown["receipts"].items()},
         }
     )
-
-
-def _on_control(dsn: str | None, data: Path, work: "Callable[[Control], Awaitable[T]]") -> T:
-    from push_core.adapters import open_control
-    from push_core.errors import ConfigError, TacoError
-
-    dsn = dsn or devices_dsn(data)
-
-    async def run(dsn: str) -> T:
-        control = await open_control(dsn)
-        try:
-            return await work(control)
-        finally:
-            await control.close()
-
-    try:
-        return asyncio.run(run(dsn))
-    except ConfigError as error:
-        fail(str(error), Exit.USAGE)
-    except TacoError as error:
-        fail(error.message)

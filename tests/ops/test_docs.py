@@ -127,7 +127,9 @@ def check_taco(arguments: list[str]) -> None:
     command = typer.main.get_command(cli)
     while arguments and hasattr(command, "commands") and arguments[0] in command.commands:
         command, arguments = command.commands[arguments[0]], arguments[1:]
-    assert not getattr(command, "commands", None), f"{arguments}: no such command"
+    if getattr(command, "commands", None):  # a group: one that is a command too is followed by options
+        assert command.invoke_without_command, f"{arguments}: no such command"
+        assert not arguments or arguments[0].startswith("-"), f"{arguments}: no such command"
     options = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
     assert {word for word in arguments if word.startswith("-")} <= options
 
