@@ -58,6 +58,15 @@ class Metric(enum.Enum):
         "Times all sessions were registered anew because presence had forgotten them or the lease",
         "why",
     )
+    GW_RULES = (
+        "gateway.rules",
+        "count",
+        "Requests and sign-ins that met a rule of control: passed, limited, refused; of a rule on trial: would_limit, would_refuse",
+        "rule",
+        "outcome",
+    )
+    GW_RULES_VERSION = ("gateway.rules.version", "gauge", "Version of the rules in force; 0: none was ever set")
+    GW_RULES_BAD = ("gateway.rules.bad", "count", "Times that rules in control made no sense; those before hold")
     # dispatcher
     DI_BATCHES = ("dispatcher.batches", "count", "Batches taken", "queue")
     DI_OUTCOMES = ("dispatcher.outcomes", "count", "Deliveries by outcome at the gateways", "outcome")

@@ -128,7 +128,7 @@ def check_taco(arguments: list[str]) -> None:
     while arguments and hasattr(command, "commands") and arguments[0] in command.commands:
         command, arguments = command.commands[arguments[0]], arguments[1:]
     if getattr(command, "commands", None):  # a group: one that is a command too is followed by options
-        assert command.invoke_without_command, f"{arguments}: no such command"
+        assert getattr(command, "invoke_without_command", False), f"{arguments}: no such command"
         assert not arguments or arguments[0].startswith("-"), f"{arguments}: no such command"
     options = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
     assert {word for word in arguments if word.startswith("-")} <= options

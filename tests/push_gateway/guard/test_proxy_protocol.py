@@ -134,11 +134,14 @@ def test_what_was_said_of_a_part_is_not_taken_back(data: bytes, draws: st.DataOb
         assert part == whole
 
 
-@given(st.ip_addresses(), st.ip_addresses(), st.integers(0, 65_535), st.integers(0, 65_535))
-def test_both_versions_tell_the_same(source: ipaddress.IPv4Address, to: ipaddress.IPv4Address, a: int, b: int) -> None:
-    if source.version != to.version:
-        return
-    four = source.version == 4
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+pairs = st.tuples(st.ip_addresses(v=4), st.ip_addresses(v=4)) | st.tuples(st.ip_addresses(v=6), st.ip_addresses(v=6))
+
+
+@given(pairs, st.integers(0, 65_535), st.integers(0, 65_535))
+def test_both_versions_tell_the_same(addresses: tuple[Address, Address], a: int, b: int) -> None:
+    source, to = addresses
+    four = isinstance(source, ipaddress.IPv4Address)
     line = f"PROXY TCP{4 if four else 6} {source} {to} {a} {b}\r\n".encode()
     binary = v2(1, 0x11 if four else 0x21, source.packed + to.packed + a.to_bytes(2, "big") + b.to_bytes(2, "big"))
     first, second = read(line, MOST), read(binary, MOST)
