@@ -96,23 +96,31 @@ class Link(asyncio.Protocol, Timed):
             self._take(events)
 
     def _take(self, events: Sequence[ws.Event]) -> None:
-        ping: ws.Ping | None = None
+        pongs = b""
         for place, event in enumerate(events):
+            if type(event) is ws.Ping:
+                pongs += ws.pong_frame(event.payload)
+                continue
+            if pongs:  # each ping has its answer, and has it before whatever came behind it
+                self._pong(pongs)
+                pongs = b""
             if type(event) is ws.Message:
                 follow = self._message(event)
                 if follow is not None:
                     follow += events[place + 1 :]
-                    break
-            elif type(event) is ws.Ping:
-                ping = event
+                    return
             elif type(event) is ws.Pong:
                 self._heard()
             elif type(event) is ws.Closing:
                 self._closed_by_peer(event.code)
             elif type(event) is ws.Violation:
                 self._violated(event)
-        if ping is not None and self.is_open:  # of those that came together the last is answered (RFC 6455 §5.5.3)
-            self._transport.write(ws.pong_frame(ping.payload))
+        if pongs:
+            self._pong(pongs)
+
+    def _pong(self, frames: bytes) -> None:
+        if self.is_open:
+            self._transport.write(frames)
             self._heard()
 
     # ── what the parts of its life decide ─────────────────────────────────────────────────────────────────────────────

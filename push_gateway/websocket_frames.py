@@ -5,6 +5,8 @@ message is incomplete, so that an idle one keeps nothing. Extensions are never n
 Knows nothing of what messages mean.
 """
 
+import codecs
+
 import msgspec
 
 from push_gateway.handshake import apply_mask
@@ -15,6 +17,8 @@ NO_STATUS = 1005  # never on the wire: the peer gave no code
 MAX_CONTROL = 125
 _MASKED = 0x80
 _WHOLE = _WHOLE_TEXT, _WHOLE_BINARY = 0x80 | TEXT, 0x80 | BINARY
+NOT_UTF8 = "text must be UTF-8"
+_Utf8 = codecs.getincrementaldecoder("utf-8")
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -46,98 +50,157 @@ class Violation(msgspec.Struct, frozen=True, gc=False):
 
 
 Event = Message | Ping | Pong | Closing | Violation
-_NOTHING = bytearray()  # where no message has begun; never written to
+
+
+class Begun:
+    """A message of which not everything has come: in fragments, or its only frame is cut by the reads. Its payload is taken as it comes, so that
+    a long frame in many reads costs what its bytes cost, and text that is not UTF-8 is refused at its first wrong byte (RFC 6455 §8.1)."""
+
+    __slots__ = ("_decoder", "_mask", "last", "left", "opcode", "payload")
+
+    def __init__(self, opcode: int) -> None:
+        self.opcode = opcode
+        self.payload = bytearray()  # one buffer, so that a million empty fragments keep nothing
+        self._decoder = _Utf8("strict") if opcode == TEXT else None
+        self._mask = b""
+        self.left = 0  # bytes of the frame under way that are still to come
+        self.last = False  # that frame ends the message
+
+    def frame(self, length: int, mask: bytes, *, last: bool) -> None:
+        """Its next frame begins."""
+        self.left, self._mask, self.last = length, mask, last
+
+    def take(self, masked: bytes) -> bool:
+        """Bytes of the frame under way, at most `left`; False if the text can't be UTF-8 any more."""
+        self.left -= len(masked)
+        part = apply_mask(masked, self._mask) if masked else b""
+        self.payload += part
+        if turn := len(masked) % 4:
+            self._mask = self._mask[turn:] + self._mask[:turn]
+        if self._decoder is not None:
+            try:
+                self._decoder.decode(part, self.last and not self.left)
+            except UnicodeDecodeError:
+                return False
+        return True
+
+    def message(self) -> Message:
+        return Message(bytes(self.payload), self.opcode == TEXT)
 
 
 class Partial(msgspec.Struct):
-    """What is kept between two reads: bytes of an incomplete frame, and what came of an incomplete message (`opcode` is its
-    kind; CONTINUATION: none has begun). One buffer, so that a million empty fragments keep nothing."""
+    """What is kept between two reads: `rest`, fewer than 131 bytes of a frame that can't be begun with (its head or a control frame is
+    incomplete), and the message that isn't complete."""
 
     rest: bytes
-    opcode: int
-    begun: bytearray
+    begun: Begun | None
 
 
 def read(partial: Partial | None, data: bytes, max_size: int) -> tuple[list[Event], Partial | None]:
     """The events in `data`, which follows what `partial` keeps, and what to keep now.
 
-    `max_size` bounds a message, and with it each frame and what is ever kept.
+    `max_size` bounds a message, and with it each frame and what is ever kept. However the same bytes are cut into reads, the events are the same.
     """
+    begun: Begun | None = None
     if partial is None:
         # Nearly every read is one short, whole, masked data frame, told by its first two bytes and its length.
         if 6 <= len(data) <= 6 + MAX_CONTROL and data[1] == _MASKED + len(data) - 6 and data[0] in _WHOLE:
             payload = apply_mask(data[6:], data[2:6])
             if data[0] == _WHOLE_BINARY or payload.isascii():
                 return [Message(payload, data[0] == _WHOLE_TEXT)], None
-        rest, opcode, begun = data, CONTINUATION, _NOTHING
     else:
-        rest = partial.rest + data if partial.rest else data
-        opcode, begun = partial.opcode, partial.begun
+        begun = partial.begun
+        if partial.rest:
+            data = partial.rest + data
     events: list[Event] = []
-    at, end = 0, len(rest)
-    while end - at >= 2:
-        first, second = rest[at], rest[at + 1]
-        kind = first & 0x0F
-        if first & 0x70:
-            return _violated(events, PROTOCOL_ERROR, "reserved bits must be 0")
-        if not second & _MASKED:
-            return _violated(events, PROTOCOL_ERROR, "frames from a client must be masked")
-        length = second & 0x7F
-        start = at + 6
-        if kind >= CLOSE:
-            if kind > PONG:
-                return _violated(events, PROTOCOL_ERROR, "unknown opcode")
-            if length > MAX_CONTROL:
-                return _violated(events, PROTOCOL_ERROR, "a control frame is too long")
-            if not first & 0x80:
-                return _violated(events, PROTOCOL_ERROR, "a control frame is fragmented")
-        else:
-            if kind > BINARY:
-                return _violated(events, PROTOCOL_ERROR, "unknown opcode")
-            if kind == CONTINUATION and opcode == CONTINUATION:
-                return _violated(events, PROTOCOL_ERROR, "nothing to continue")
-            if kind != CONTINUATION and opcode != CONTINUATION:
-                return _violated(events, PROTOCOL_ERROR, "a message within another one")
+    at, end = 0, len(data)
+    while True:
+        if begun is None or not begun.left:
+            if end - at < 2:
+                break
+            first, second = data[at], data[at + 1]
+            kind, length, start = first & 0x0F, second & 0x7F, at + 6
+            if first in _WHOLE and second & _MASKED and begun is None:
+                pass  # without a fault, as nearly all are
+            elif reason := _fault(first, second, begun is not None):
+                return _violated(events, PROTOCOL_ERROR, reason)
+            if kind >= CLOSE:
+                stop = start + length
+                if end < stop:
+                    break
+                control = _control(kind, apply_mask(data[start:stop], data[start - 4 : start]))
+                events.append(control)
+                if isinstance(control, Closing | Violation):
+                    return events, None
+                at = stop
+                continue
             if length == 126:
                 if end < at + 4:
                     break
                 start = at + 8
-                length = rest[at + 2] << 8 | rest[at + 3]
+                length = data[at + 2] << 8 | data[at + 3]
             elif length == 127:
                 if end < at + 10:
                     break
                 start = at + 14
-                length = int.from_bytes(rest[at + 2 : at + 10], "big")
-            if len(begun) + length > max_size:
+                length = int.from_bytes(data[at + 2 : at + 10], "big")
+            if length > max_size or (begun is not None and len(begun.payload) + length > max_size):
                 return _violated(events, TOO_BIG, f"a message has at most {max_size} bytes")
-        stop = start + length
-        if end < stop:
+            if end < start:
+                break
+            mask, at, stop = data[start - 4 : start], start, start + length
+            if begun is None:
+                if first & 0x80 and stop <= end:  # whole in this read, as nearly all are
+                    payload = apply_mask(data[start:stop], mask)
+                    if kind == TEXT and not _is_utf8(payload):
+                        return _violated(events, INVALID_DATA, NOT_UTF8)
+                    events.append(Message(payload, kind == TEXT))
+                    at = stop
+                    continue
+                begun = Begun(kind)
+            begun.frame(length, mask, last=first & 0x80 != 0)
+        part = data[at : at + begun.left]
+        at += len(part)
+        if not begun.take(part):
+            return _violated(events, INVALID_DATA, NOT_UTF8)
+        if begun.left:
             break
-        payload = apply_mask(rest[start:stop], rest[start - 4 : start])
-        at = stop
-        if kind >= CLOSE:
-            control = _control(kind, payload)
-            events.append(control)
-            if isinstance(control, Closing | Violation):
-                return events, None
-            continue
-        if not first & 0x80:
-            if kind != CONTINUATION:
-                opcode, begun = kind, bytearray()
-            begun += payload
-            continue
-        if kind == CONTINUATION:
-            payload, kind = bytes(begun + payload), opcode
-            opcode, begun = CONTINUATION, _NOTHING
-        if kind == TEXT and not payload.isascii():
-            try:
-                payload.decode()
-            except UnicodeDecodeError:
-                return _violated(events, INVALID_DATA, "text must be UTF-8")
-        events.append(Message(payload, kind == TEXT))
-    if at == end and opcode == CONTINUATION:
+        if begun.last:
+            events.append(begun.message())
+            begun = None
+    if at == end and begun is None:
         return events, None
-    return events, Partial(rest[at:], opcode, begun)
+    return events, Partial(data[at:], begun)
+
+
+def _fault(first: int, second: int, within: bool) -> str:
+    """What is wrong with a frame, by its first two bytes; `within`: a message has begun. Empty if nothing is."""
+    kind = first & 0x0F
+    if first & 0x70:
+        return "reserved bits must be 0"
+    if not second & _MASKED:
+        return "frames from a client must be masked"
+    if kind >= CLOSE:
+        if kind > PONG:
+            return "unknown opcode"
+        if second & 0x7F > MAX_CONTROL:
+            return "a control frame is too long"
+        return "" if first & 0x80 else "a control frame is fragmented"
+    if kind > BINARY:
+        return "unknown opcode"
+    if kind == CONTINUATION:
+        return "" if within else "nothing to continue"
+    return "a message within another one" if within else ""
+
+
+def _is_utf8(payload: bytes) -> bool:
+    if payload.isascii():
+        return True
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _control(kind: int, payload: bytes) -> Event:
