@@ -26,6 +26,9 @@ install: $(VENV)/.installed ## make .venv with everything that Taco needs, and s
 test: $(VENV)/.developed ## the whole test suite (ARGS="-k name" for a part)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+conformance: $(VENV)/.developed ## Autobahn's WebSocket cases against the gateway (needs a CPython 2.7), and docs/conformance.md from them
+	$(BIN)/python -m tests.autobahn $(ARGS)
+
 lint: $(VENV)/.developed ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,7 +56,7 @@ constraints: $(VENV)/.developed ## install the newest that setup.cfg allows and 
 	mv $(VENV)/constraints.new constraints.txt
 
 clean: ## remove what make made (.venv and caches; never ./data)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf $(VENV) build dist *.egg-info .autobahn .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -69,4 +72,4 @@ $(VENV)/.developed: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/pytho
 $(VENV)/bin/python:
 	@bash ops/find_python.sh "$(PYTHON)" $(VENV)
 
-.PHONY: help run cluster install test lint format types bench docs proto constraints clean
+.PHONY: help run cluster install test conformance lint format types bench docs proto constraints clean
