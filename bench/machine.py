@@ -168,6 +168,18 @@ class CpuMeter:
         return {name: sum(cpu_seconds(pid) for pid in pids) for name, pids in self._groups.items()}
 
 
+def cores_apart() -> tuple[int, int] | None:
+    """A core for what is measured and one for who measures it; None where there is but one."""
+    usable = sorted(os.sched_getaffinity(0))
+    return (usable[0], usable[1]) if len(usable) > 1 else None
+
+
+def pin(pid: int, core: int) -> None:
+    """All threads of a process that exist already, and those that it will start, run on this core."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), {core})
+
+
 def percentile(values: Iterable[float], percent: float) -> float | None:
     """The nearest-rank percentile; None of nothing.
 
