@@ -4,108 +4,58 @@
 the runbooks. A threshold is a starting point: it is changed here by whoever was woken for nothing, or too late.
 """
 
-import enum
 import json
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from push_core.metrics.catalogue import Metric
-from push_core.metrics.names import prometheus_name
+from ops.alarm import Alarm, Severity, fewer, grew, misses, nobody, p99
 
 GROUP = "taco"
 RULES = "ops/sop/alarms.rules.yml"
-
-
-class Severity(enum.StrEnum):
-    """Who is told, and when."""
-
-    PAGE = "page"  # somebody is woken: messages are late or refused
-    TICKET = "ticket"  # looked at in the morning: nothing is lost or late yet
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """`expression` is in Prometheus' language, its series written as `{catalogue.name}`, so that a metric which is renamed can't be missed;
-    `{name}:bucket` is the histogram of a timing."""
-
-    name: str
-    severity: Severity
-    for_s: int
-    when: str
-    expression: str
-    runbook: str
-
-    @property
-    def metrics(self) -> list[Metric]:
-        return [metric_named(name) for name in dict.fromkeys(_SERIES.findall(self.expression))]
-
-    @property
-    def query(self) -> str:
-        """The expression as Prometheus takes it. Raises ValueError for a metric that the catalogue does not have."""
-        return re.sub(
-            r":bucket", "_bucket", _SERIES.sub(lambda match: prometheus_name(metric_named(match[1])), self.expression)
-        )
-
-
-_BY_NAME = {metric.value: metric for metric in Metric}
-_SERIES = re.compile(r"\{([a-z_]+(?:\.[a-z_]+)+)\}")
 PAGE, TICKET = Severity.PAGE, Severity.TICKET
-
-
-def metric_named(name: str) -> Metric:
-    """Raises ValueError for a name that the catalogue does not have."""
-    if name not in _BY_NAME:
-        raise ValueError(f"{name} is not a metric of the catalogue")
-    return _BY_NAME[name]
-
-
-def _grew(metric: str, window: str, by: str = "", labels: str = "", more_than: int = 0) -> str:
-    """A count went up by more than so much. One that was not there before is at its first value, which `increase` does not see."""
-    series = f"{{{metric}}}{labels}"
-    grouped = f"sum by ({by}) " if by else "sum"
-    return (
-        f"{grouped}(increase({series}[{window}])) > {more_than} "
-        f"or {grouped}({series} unless {series} offset {window}) > {more_than}"
-    )
-
-
-def _nobody(role: str) -> str:
-    return f'absent({{process.ready}}{{role="{role}"}} == 1)'
-
-
-def _misses(*what: str) -> str:
-    return f'max by (what) ({{process.missing}}{{what=~"{"|".join(what)}"}}) == 1'
-
-
-def _p99(metric: str, labels: str, by: str, over_s: float) -> str:
-    return f"histogram_quantile(0.99, sum by (le, {by}) (rate({{{metric}}}:bucket{{{labels}}}[5m]))) > {over_s:g}"
-
-
-def _fewer(role: str) -> str:
-    nodes = f'{{dispatcher.nodes}}{{role="{role}"}}'
-    return f"max({nodes}) < max(max_over_time({nodes}[15m]))"
-
 
 ALARMS = (
     # somebody is gone
-    Alarm("api-down", PAGE, 60, "no push API takes work", _nobody("api"), "api-down.md"),
-    Alarm("gateway-down", PAGE, 60, "no gateway takes work", _nobody("gateway"), "gateway-lost.md"),
-    Alarm("dispatcher-down", PAGE, 60, "no dispatcher takes work", _nobody("dispatcher"), "dispatcher-down.md"),
+    Alarm("api-down", PAGE, 60, "no push API takes work", nobody("api"), "api-down.md"),
+    Alarm("gateway-down", PAGE, 60, "no gateway takes work", nobody("gateway"), "gateway-lost.md"),
+    Alarm("dispatcher-down", PAGE, 60, "no dispatcher takes work", nobody("dispatcher"), "dispatcher-down.md"),
     Alarm(
         "gateway-lost",
         TICKET,
         60,
         "fewer gateways are leased in presence than in the last 15 minutes",
-        _fewer("gateway"),
+        fewer("gateway"),
         "gateway-lost.md",
+    ),
+    Alarm(
+        "gateway-died",
+        TICKET,
+        0,
+        "a gateway started whose earlier life had not ended in order",
+        grew("gateway.died", "15m", "instance"),
+        "gateway-lost.md",
+    ),
+    Alarm(
+        "gateway-drained",
+        TICKET,
+        3_600,
+        "a gateway has been told to take no devices for an hour",
+        "{gateway.drained} == 1",
+        "gateway-drain.md",
+    ),
+    Alarm(
+        "drain-forced",
+        TICKET,
+        0,
+        "devices of a gateway that was emptied did not go by themselves",
+        grew("gateway.closed", "15m", "instance", '{code="4100"}', 100),
+        "gateway-drain.md",
     ),
     Alarm(
         "receipts-lost",
         TICKET,
         60,
         "fewer receipts services (dispatchers) are leased in presence than in the last 15 minutes",
-        _fewer("receipts"),
+        fewer("receipts"),
         "dispatcher-down.md",
     ),
     Alarm(
@@ -124,7 +74,7 @@ ALARMS = (
         TICKET,
         0,
         "a process stood still (stopped, or no CPU to be had) and runs again",
-        _grew("process.not_run", "15m", "instance"),
+        grew("process.not_run", "15m", "instance"),
         "process-stopped.md",
     ),
     # a server
@@ -133,7 +83,7 @@ ALARMS = (
         PAGE,
         30,
         "a store does not answer",
-        _misses("the message store", "the device store"),
+        misses("the message store", "the device store"),
         "mariadb-down.md",
     ),
     Alarm(
@@ -141,17 +91,17 @@ ALARMS = (
         PAGE,
         120,
         "1 % of the commits take more than a second, or do not come back",
-        _p99("api.commit.seconds", "", "job", 1.0)
+        p99("api.commit.seconds", "", "job", 1.0)
         + ' or sum(rate({neighbour.calls}{target="messages",outcome="no_answer"}[2m])) > 0.1',
         "mariadb-stalled.md",
     ),
-    Alarm("redis-down", PAGE, 30, "presence does not answer", _misses("presence"), "redis-down.md"),
+    Alarm("redis-down", PAGE, 30, "presence does not answer", misses("presence"), "redis-down.md"),
     Alarm(
         "redis-emptied",
         TICKET,
         0,
         "gateways register their sessions again: presence had forgotten them",
-        _grew("gateway.registered_again", "5m", "why"),
+        grew("gateway.registered_again", "5m", "why"),
         "redis-emptied.md",
     ),
     Alarm(
@@ -159,10 +109,10 @@ ALARMS = (
         PAGE,
         120,
         "1 % of the calls to Redis take more than half a second",
-        _p99("neighbour.seconds", 'target=~"presence|claims|limits"', "target", 0.5),
+        p99("neighbour.seconds", 'target=~"presence|claims|limits"', "target", 0.5),
         "redis-slow.md",
     ),
-    Alarm("rabbitmq-down", PAGE, 30, "the broker does not answer", _misses("the queue"), "rabbitmq-down.md"),
+    Alarm("rabbitmq-down", PAGE, 30, "the broker does not answer", misses("the queue"), "rabbitmq-down.md"),
     Alarm(
         "publish-unconfirmed",
         TICKET,
@@ -176,7 +126,7 @@ ALARMS = (
         TICKET,
         0,
         "a queue was deleted under us, with what it held",
-        _grew("queues.deleted", "15m", "queue"),
+        grew("queues.deleted", "15m", "queue"),
         "queue-deleted.md",
     ),
     Alarm(
@@ -193,7 +143,7 @@ ALARMS = (
         PAGE,
         120,
         "1 % of urgent or high batches wait for more than 5 seconds in their queue",
-        _p99("dispatcher.queue.seconds", 'queue=~".*(urgent|high)"', "queue", 5.0),
+        p99("dispatcher.queue.seconds", 'queue=~".*(urgent|high)"', "queue", 5.0),
         "backlog.md",
     ),
     Alarm(
@@ -217,7 +167,7 @@ ALARMS = (
         TICKET,
         600,
         "messages are published again and again: they neither end nor wait",
-        _grew("dispatcher.relay.stuck", "10m"),
+        grew("dispatcher.relay.stuck", "10m"),
         "ledger-remainder.md",
     ),
     Alarm(
@@ -225,7 +175,7 @@ ALARMS = (
         TICKET,
         0,
         "batches were put aside because they could not be handled",
-        "max by (queue) ({dispatcher.parked}) > 0 or " + _grew("dispatcher.poison", "15m"),
+        "max by (queue) ({dispatcher.parked}) > 0 or " + grew("dispatcher.poison", "15m"),
         "parked.md",
     ),
     Alarm(
@@ -257,7 +207,7 @@ ALARMS = (
         TICKET,
         0,
         "receipts were given up; their messages are sent again, and devices drop the repeats",
-        _grew("gateway.receipts.dropped", "15m", "zone, why"),
+        grew("gateway.receipts.dropped", "15m", "zone, why"),
         "receipts-waiting.md",
     ),
     Alarm(
@@ -275,7 +225,7 @@ ALARMS = (
         PAGE,
         30,
         "an API holds no issuer number and accepts nothing",
-        _misses("no issuer number is held"),
+        misses("no issuer number is held"),
         "issuer-lease-lost.md",
     ),
     Alarm(
@@ -291,7 +241,7 @@ ALARMS = (
         PAGE,
         0,
         "programs refuse each other's calls: another cluster key, or a release that does not fit",
-        _grew("rpc.refused", "5m", "reason"),
+        grew("rpc.refused", "5m", "reason"),
         "versions-differ.md",
     ),
     # a process is ill
@@ -300,9 +250,9 @@ ALARMS = (
         TICKET,
         0,
         "errors that nobody caught, or a background task that fails again and again",
-        _grew("process.task_errors", "10m", "task", '{task=~"stray|thread"}')
+        grew("process.task_errors", "10m", "task", '{task=~"stray|thread"}')
         + " or "
-        + _grew("process.task_errors", "10m", "task", more_than=30),
+        + grew("process.task_errors", "10m", "task", more_than=30),
         "errors.md",
     ),
     Alarm(
@@ -310,7 +260,7 @@ ALARMS = (
         TICKET,
         0,
         "a module wrote more than 20 error lines in 5 minutes",
-        _grew("process.error_logs", "5m", "logger", more_than=20),
+        grew("process.error_logs", "5m", "logger", more_than=20),
         "errors.md",
     ),
     Alarm(
@@ -318,7 +268,7 @@ ALARMS = (
         TICKET,
         0,
         "callbacks held an event loop too long more than five times in 5 minutes",
-        _grew("process.loop.held", "5m", "instance", more_than=5),
+        grew("process.loop.held", "5m", "instance", more_than=5),
         "loop-held.md",
     ),
     Alarm(

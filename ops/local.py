@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -103,7 +103,8 @@ class Local:
         # Receipts need the dispatcher, deliveries need the gateway, callers need both: stopped in the reverse order, the last acks are
         # still stored, and what is sent meanwhile finds no session and goes to the inbox.
         await run(Dispatcher(settings.dispatcher, ports, self._clock), STOP_DISPATCHER_S)
-        gateway = Gateway(settings.gateway, ports, self._clock)
+        # The only gateway has nowhere to send its devices.
+        gateway = Gateway(replace(settings.gateway, drain_s=0.0), ports, self._clock)
         await run(gateway, STOP_GATEWAY_S)
         of = PageOf(page_token, secrets.key, secrets.device_secret, from_here(gateway.url))
         page = DemoPage(of, self._clock)

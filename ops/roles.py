@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher.app import Dispatcher
+from ops.admin.drain import drain_actions, drain_pages
 from ops.demo_page import DemoPage, WithPage, read_page_of
 from ops.local import from_here
 from ops.program import Made, Plan, Where
@@ -58,7 +59,7 @@ def gateway(settings: AllSettings, data: Path | None) -> Plan[GatewayPorts]:
         def where() -> Where:
             return Where(_ports(ws=program.url, rpc=program.address), program.url)
 
-        return Made(program, where)
+        return Made(program, where, drain_pages(program.drain), drain_actions(program.drain))
 
     own = settings.gateway
     return Plan(

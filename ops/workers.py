@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import msgspec
 import structlog
 
 from ops import process
+from ops.admin.client import ask
 from ops.admin.inside import Inside
 from ops.cluster.supervisor import Child, ChildFailed, Pauses, Spec, State, Supervisor
 from ops.settings import AllSettings
+from ops.workers_drain import WorkersDrain
 from push_core.errors import ConfigError, Unavailable
 from push_core.neighbours import Neighbours
 
@@ -31,7 +32,6 @@ log = structlog.get_logger(__name__)
 STOP_MARGIN_S = 2.0  # a worker cuts itself off at its bound; only what hangs beyond that is killed
 LOOK_S = 600.0  # how long one wait for the workers lasts before the next
 PROBE_S = 2.0
-PROBE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class Workers:
                 ],
                 env={
                     "TACO_GATEWAY_REUSE_PORT": "true",
+                    "TACO_GATEWAY_DRAIN_RATE": str(max(1, own.drain_rate // self.count)),  # it is the port's
                     "TACO_STORES_RPC": _with_port(self.settings.stores.rpc, number - 1),
                 },
             )
@@ -113,6 +114,8 @@ class Parent:
         inside = Inside(
             own.admin, role="gateway", name=own.gateway.name, key=own.stores.cluster_key, ready=self.missing
         )
+        drain = WorkersDrain(own.gateway.name, own.admin.host, own.stores.cluster_key or "", self._admin_ports)
+        inside.add(drain.pages, drain.actions)
         with closing(hold_port(own.gateway.host, own.gateway.port)) as held:
             async with inside:
                 try:
@@ -172,6 +175,10 @@ class Parent:
             "workers": [{"name": each["name"], "pid": each["pid"], "ports": each["ports"]} for each in said],
         }
 
+    def _admin_ports(self) -> dict[str, int]:
+        said = {child.spec.name: (child.said or {}).get("ports", {}) for child in self._supervisor.children}
+        return {name: ports["admin"] for name, ports in said.items() if "admin" in ports}
+
     def _changed(self, child: Child) -> None:
         if child.state is State.READY and child.lives > 1:
             log.info("a worker serves again", name=child.spec.name, pid=child.pid, lives=child.lives)
@@ -209,30 +216,10 @@ def hold_port(host: str, port: int) -> socket.socket:
 
 async def not_ready(host: str, port: int) -> list[str]:
     """What /readyz of an admin port says. Raises Unavailable when it does not answer."""
-    try:
-        reader, writer = await asyncio.open_connection(_reached(host), port)
-        try:
-            writer.write(b"GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
-            head, _, body = (await _up_to_its_end(reader)).partition(b"\r\n\r\n")
-        finally:
-            writer.close()
-    except OSError as error:
-        raise Unavailable(f"its admin port does not answer ({error.strerror or error})") from None
-    if head.split(b" ", 2)[1:2] == [b"200"]:
+    status, said = await ask(host, port, "/readyz")
+    if status == 200:
         return []
     try:
-        said = msgspec.json.decode(body)
         return [str(reason) for reason in said["reasons"]]
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return ["its admin port answered with what can't be read"]
-
-
-async def _up_to_its_end(reader: asyncio.StreamReader) -> bytes:
-    try:
-        return await reader.readexactly(PROBE_BYTES)
-    except asyncio.IncompleteReadError as ended:
-        return ended.partial
-
-
-def _reached(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where it is asked, not where it listens

@@ -22,6 +22,8 @@ from push_core.tasks import Crew
 from push_gateway.admission import Admission
 from push_gateway.context import Context
 from push_gateway.counters import Counters
+from push_gateway.drain import Drain
+from push_gateway.drain_switch import CONTROL_KEY as DRAIN_KEY
 from push_gateway.drains import Drains
 from push_gateway.entrance import Entrance
 from push_gateway.gate import Gate
@@ -44,6 +46,9 @@ FLUSH_METRICS_S = 1.0
 AT_ONCE = 256  # connections handled before the loop gets its turn
 # Shares of the grace in which a node stops: what is left after them is for connections to end by themselves.
 LEASE_SHARE, LISTENER_SHARE, RECEIPTS_SHARE = 0.2, 0.2, 0.4
+DRAIN_SHARE = (
+    0.75  # of the whole grace, at most, for devices to go elsewhere; the shares above are of what is left then
+)
 
 
 class Gateway:
@@ -111,6 +116,8 @@ class Gateway:
         )
         self._listener = ports.rpc.listen(node=Node(self._context), zone=settings.zone)
         self._gate = Gate(settings, lambda: Entrance(self._context))
+        self._control = ports.control
+        self.drain = Drain(self._context, self._gate, ports.metrics)
 
     @property
     def url(self) -> str:
@@ -136,6 +143,8 @@ class Gateway:
         context = self._context
         if context.stopping or not context.started:
             return ["starting or stopping"]
+        if why := self.drain.why:
+            return [why]
         missing = await self._neighbours.missing()
         if not context.leased:
             missing.append("this node's lease in presence is not held")
@@ -166,19 +175,22 @@ class Gateway:
             await self.stop(self._settings.store_timeout_s)
             raise
         self._context.started = True
+        self._control.subscribe(DRAIN_KEY, self.drain.on_switch)
         log.info("gateway started", url=self._gate.url, node=self._settings.name, incarnation=self._context.incarnation)
 
     async def stop(self, grace_s: float) -> None:
-        """Refuse what is new, say goodbye to every session, tell of what was not acked, and give the node up: all within the grace."""
+        """Refuse what is new, have the devices go elsewhere, say goodbye to who is left, tell of what was not acked, and give the node up:
+        all within the grace."""
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
+        context = self._context
+        await self.drain.leave(min(self._settings.drain_s, grace_s * DRAIN_SHARE) if context.started else 0.0)
+        rest_s = max(0.0, end - loop.time())
 
         def left(share: float) -> float:
-            return max(0.0, min(grace_s * share, end - loop.time()))
+            return max(0.0, min(rest_s * share, end - loop.time()))
 
-        context = self._context
         context.stopping = True
-        self._gate.slam()
         self._sign_outs.stop()
         await self._say_goodbye()
         # Dispatchers must not find the routes any more before the un-acked pushes go back to them.
@@ -248,6 +260,7 @@ def terms_of(settings: GatewaySettings) -> Terms:
         written_after_s=settings.written_after_s,
         window_full_s=settings.window_full_s,
         unsent_timeout_s=settings.unsent_timeout_s,
+        leave_s=settings.drain_leave_s,
     )
 
 

@@ -6,6 +6,7 @@ Whatever its state, its end is told once: pushes without an ack as lost, its rou
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from push_gateway.link import Deaf, Ending, Link
 from push_gateway.prepared import Prepared, PreparedPush, PreparedRecall
 from push_gateway.receipts import KINDS
 from sdk_proto.wire.codec import Codec, FrameError
+from sdk_proto.wire.frames import ServerFrame
 from sdk_proto.wire.server import (
     Acked,
     AcksDropped,
@@ -140,13 +142,15 @@ class Connection(Link):
         self.epoch = self._context.registry.next_epoch()
         self._context.registry.join(self)
 
-    def signed_in(self, *, ends_at: float, pending: int) -> None:
+    def signed_in(self, *, ends_at: float, pending: int, ages_at: float = math.inf) -> None:
         """Presence knows it: welcome."""
         joining, context = self._state, self._context
         assert type(joining) is Joining
         now, wall = context.clock.monotonic(), context.clock.wall_ms()
         session = f"s-{context.incarnation[:8]}-{self.epoch}"
-        signed, welcome, events = joining.joined(session=session, ends_at=ends_at, pending=pending, now=now, wall=wall)
+        signed, welcome, events = joining.joined(
+            session=session, ends_at=ends_at, ages_at=ages_at, pending=pending, now=now, wall=wall
+        )
         self._state = signed
         context.registry.sign(self)
         context.wheel.arm(self, signed.due)
@@ -172,6 +176,11 @@ class Connection(Link):
             return self._offer_recall(row.id, PreparedRecall(row.id))
         prepared = PreparedPush(row.push, again=again, via_vendor=row.via_vendor)
         return self._offer(row.id, row.ack_timeout_ms, True, prepared, now, wall)
+
+    def say(self, frame: ServerFrame) -> None:
+        """A frame that asks for no answer, to a session that is signed in."""
+        if type(self._state) is Signed:
+            self._send([frame], self._state.codec)
 
     # ── from the device ───────────────────────────────────────────────────────────────────────────────────────────────
 

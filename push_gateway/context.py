@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Context:
-    """`leased`: presence answered last time, so devices can sign in. `stopping` refuses whatever is new."""
+    """`leased`: presence answered last time, so devices can sign in. `draining`: new devices should not come here, those that do are
+    served. `stopping` refuses whatever is new."""
 
     settings: GatewaySettings
     terms: Terms
@@ -36,9 +37,10 @@ class Context:
     registry: Registry = field(default_factory=Registry)
     started: bool = False
     leased: bool = False
+    draining: bool = False
     stopping: bool = False
 
     @property
     def ready(self) -> bool:
         """Whether new devices should come here: what `/readyz` says."""
-        return self.started and self.leased and not self.stopping
+        return self.started and self.leased and not self.draining and not self.stopping

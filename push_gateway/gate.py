@@ -3,13 +3,17 @@
 import asyncio
 import errno
 import os
+import socket
+import struct
 from collections.abc import Callable
 
 from push_core.errors import ConfigError
 from push_gateway import handshake
 from push_gateway.settings import GatewaySettings
 
-TURNS = 3  # of the loop, in each of which all that is queued is accepted: one could have begun before the last connection came
+LET_IN_S = 1.0  # for those who wait when the gate is shut
+BLIND_TURNS = 100  # of the loop, where the kernel does not tell how many wait: one is accepted in each at least
+_QUEUED_AT = 24  # of tcp_info: `tcpi_unacked`, which for a listener is the length of its accept queue (linux/tcp.h, net/ipv4/tcp.c)
 
 
 class Gate:
@@ -58,12 +62,21 @@ class Gate:
         server, self._server = self._server, None
         if server is None:
             return
-        for _ in range(TURNS):
+        loop, turns = asyncio.get_running_loop(), 0
+        end = loop.time() + LET_IN_S
+        while loop.time() < end:
+            waiting = max(map(queued, server.sockets))
+            if waiting == 0 or (waiting < 0 and turns >= BLIND_TURNS):
+                break
+            turns += 1
             await asyncio.sleep(0)
         server.close()
 
-    def slam(self) -> None:
-        """At once, whoever waits."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+
+def queued(listener: socket.socket) -> int:
+    """Connections that are made and not accepted yet; -1 where that can't be known."""
+    try:
+        info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUED_AT + 4)
+        return int(struct.unpack_from("=I", info, _QUEUED_AT)[0])
+    except (AttributeError, OSError, struct.error):
+        return -1

@@ -41,6 +41,11 @@ class Lease:
 
     async def take(self, node: Node) -> None:
         """The first time. Raises Unavailable."""
+        alive = await self._in_time(self._presence.nodes())
+        if any(each.name == node.name and each.role == node.role for each in alive):
+            # Whoever ends in order gives its lease up. Who is back within the lease's time is missed by nobody else.
+            log.warning("an earlier life of this node died, or another node has its name", node=node.name)
+            self._context.counters.add(Metric.GW_DIED)
         self._node = node
         await self._renew(node)
         self._crew.keep("lease", self._renew_later)

@@ -137,6 +137,38 @@ class GatewaySettings:
     register_per_s: int = setting(2_000, "Routes registered again per second after presence lost them.", at_least=1)
     register_batch: int = setting(200, "Routes in one call of that.", at_least=1)
 
+    max_age_s: float = setting(
+        86_400.0,
+        "Age at which a connection is asked to be made anew (migrate, then 4004), give or take a tenth of it, so that devices spread over "
+        "nodes that came later. 0: never.",
+        at_least=0.0,
+    )
+
+    drain_s: float = setting(
+        10.0,
+        "Time in which devices are moved to other nodes when this one stops, within process.stop_s; who is left is closed with 4100. "
+        "0: all are closed at once (4000).",
+        at_least=0.0,
+    )
+    drain_rate: int = setting(
+        200,
+        "Devices that are asked to connect elsewhere (migrate) in any second, at most: as many as the other nodes can sign in beside their "
+        "work. Workers of one parent share it.",
+        at_least=1,
+    )
+    drain_leave_s: float = setting(
+        5.0, "A device that is still here so long after it was asked to go is closed (4100).", at_least=0.05
+    )
+    drain_notice_s: float = setting(
+        0.0,
+        "How long /readyz fails before listening stops: the time in which a load balancer notices. Of drain_s.",
+        at_least=0.0,
+    )
+    drain_urls: tuple[str, ...] = setting(
+        (), "Addresses where moved devices are to connect (wss://…); none: the same or another of those they know."
+    )
     stop_retry_ms: int = setting(
-        5_000, "Up to how long devices are asked to wait before they reconnect when the node stops.", at_least=0
+        5_000,
+        "Up to how long devices are asked to wait before they reconnect when the node stops without moving them.",
+        at_least=0,
     )

@@ -5,6 +5,7 @@ read after: what is stored for it meanwhile is found by this reading or by the p
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from sdk_proto.wire.frames import Hello
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+AGES = 0.9, 1.1  # of the maximum age: devices that came together do not go together
 
 
 @dataclass(slots=True)
@@ -217,9 +219,12 @@ class SignIns:
                 self._sign_outs.add(connection.route)
                 continue
             spread_s = random.uniform(0, self._settings.token_spread_s)  # noqa: S311 - spreads load
+            age_s = (self._settings.max_age_s or math.inf) * random.uniform(*AGES)  # noqa: S311 - the same
             self._counters.add(Metric.GW_SIGN_INS, "welcome")
             connection.signed_in(
-                ends_at=now + guest.expires_s - now_s + spread_s, pending=page.waiting if page is not None else 0
+                ends_at=now + guest.expires_s - now_s + spread_s,
+                ages_at=now + age_s,
+                pending=page.waiting if page is not None else 0,
             )
             if page is not None:
                 self._drains.take(connection, page)

@@ -1,6 +1,5 @@
 """`taco app …`: tenants and their secrets. Works on the device store itself, beside a running `taco up` or without one."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -9,7 +8,7 @@ import typer
 
 from ops.commands.options import DATA, AsJson, Data
 from ops.commands.output import Exit, fail
-from ops.commands.stores import devices_dsn
+from ops.commands.stores import Store, on_store
 
 if TYPE_CHECKING:
     from push_core.devices.port import Devices
@@ -23,16 +22,6 @@ group = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="APP", help="1 to 64 of a-z, 0-9, - and _.")]
-Store = Annotated[
-    str | None,
-    typer.Option(
-        "--devices",
-        metavar="DSN",
-        envvar="TACO_STORES_DEVICES",
-        help="The device store.",
-        show_default="the one in DATA",
-    ),
-]
 
 
 @group.command()
@@ -57,7 +46,7 @@ def create(
         await store.put_apps([made])
         return {"app": app, "key": secrets.key, "device_secret": secrets.device_secret}
 
-    _print_once(_on_store(devices, data, work), as_json)
+    _print_once(_on_devices(devices, data, work), as_json)
 
 
 @group.command()
@@ -71,7 +60,7 @@ def rotate(app: Name, devices: Store = None, data: Data = DATA, as_json: AsJson 
         await store.put_apps([changed])
         return {"app": app, "key": key, "device_secret": device_secret}
 
-    _print_once(_on_store(devices, data, work), as_json)
+    _print_once(_on_devices(devices, data, work), as_json)
 
 
 @group.command("list")
@@ -82,7 +71,7 @@ def list_apps(devices: Store = None, data: Data = DATA, as_json: AsJson = False)
     async def work(store: "Devices") -> list[dict[str, Any]]:
         return [_public(app) for app in await store.all_apps()]
 
-    apps = _on_store(devices, data, work)
+    apps = _on_devices(devices, data, work)
     if as_json:
         print_json({"apps": apps})
     else:
@@ -95,19 +84,19 @@ def list_apps(devices: Store = None, data: Data = DATA, as_json: AsJson = False)
 @group.command()
 def show(app: Name, devices: Store = None, data: Data = DATA, as_json: AsJson = False) -> None:
     """Show an app; its secrets are never shown again."""
-    _print(_on_store(devices, data, lambda store: _shown(store, app)), as_json)
+    _print(_on_devices(devices, data, lambda store: _shown(store, app)), as_json)
 
 
 @group.command()
 def disable(app: Name, devices: Store = None, data: Data = DATA, as_json: AsJson = False) -> None:
     """Refuse an app's calls and its devices' sign-ins, within seconds."""
-    _print(_on_store(devices, data, lambda store: _set_disabled(store, app, disabled=True)), as_json)
+    _print(_on_devices(devices, data, lambda store: _set_disabled(store, app, disabled=True)), as_json)
 
 
 @group.command()
 def enable(app: Name, devices: Store = None, data: Data = DATA, as_json: AsJson = False) -> None:
     """Undo `disable`."""
-    _print(_on_store(devices, data, lambda store: _set_disabled(store, app, disabled=False)), as_json)
+    _print(_on_devices(devices, data, lambda store: _set_disabled(store, app, disabled=False)), as_json)
 
 
 @group.command()
@@ -145,7 +134,7 @@ def webhook(
         shown = {"app": app, "url": settings.get("url"), "signed": "secret" in settings}
         return shown | ({"secret": made} if made else {})
 
-    shown = _on_store(devices, data, work)
+    shown = _on_devices(devices, data, work)
     if "secret" in shown:
         _print_once(shown, as_json)
     else:
@@ -183,7 +172,7 @@ def limit(
             await store.put_apps([known])
         return {"app": app, "rate": known.rate, "burst": known.burst}
 
-    _print(_on_store(devices, data, work), as_json)
+    _print(_on_devices(devices, data, work), as_json)
 
 
 async def _shown(store: "Devices", name: str) -> dict[str, Any]:
@@ -220,25 +209,10 @@ def _public(app: "App") -> dict[str, Any]:
     }
 
 
-def _on_store(dsn: str | None, data: Path, work: "Callable[[Devices], Awaitable[T]]") -> T:
+def _on_devices(dsn: str | None, data: Path, work: "Callable[[Devices], Awaitable[T]]") -> T:
     from push_core.adapters import open_devices
-    from push_core.errors import ConfigError, TacoError
 
-    dsn = dsn or devices_dsn(data)
-
-    async def run(dsn: str) -> T:
-        store = await open_devices(dsn)
-        try:
-            return await work(store)
-        finally:
-            await store.close()
-
-    try:
-        return asyncio.run(run(dsn))
-    except ConfigError as error:
-        fail(str(error), Exit.USAGE)
-    except TacoError as error:
-        fail(error.message)
+    return on_store(open_devices, dsn, data, work)
 
 
 def _print(app: dict[str, Any], as_json: bool) -> None:

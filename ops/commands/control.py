@@ -1,30 +1,19 @@
 """What commands share that show and change runtime values: they work on control itself, and every program follows within a second or two."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ops.commands.output import Exit, fail
-from ops.commands.stores import devices_dsn
+from ops.commands.output import fail
+from ops.commands.stores import on_store
 
 if TYPE_CHECKING:
     from push_core.control.port import Control, Entry
 
 T = TypeVar("T")
 
-Store = Annotated[
-    str | None,
-    typer.Option(
-        "--devices",
-        metavar="DSN",
-        envvar="TACO_STORES_DEVICES",
-        help="The device store, which holds control.",
-        show_default="the one in DATA",
-    ),
-]
 Expect = Annotated[
     int | None,
     typer.Option("--expect", metavar="VERSION", help="Change nothing unless this is the version that holds now."),
@@ -45,22 +34,7 @@ async def put(
 
 
 def on_control(dsn: str | None, data: Path, work: "Callable[[Control], Awaitable[T]]") -> T:
-    """Open control, do the work, close it. Fails with a sentence."""
+    """What `work` gives, done on control. Fails with a sentence."""
     from push_core.adapters import open_control
-    from push_core.errors import ConfigError, TacoError
 
-    dsn = dsn or devices_dsn(data)
-
-    async def run(dsn: str) -> T:
-        control = await open_control(dsn)
-        try:
-            return await work(control)
-        finally:
-            await control.close()
-
-    try:
-        return asyncio.run(run(dsn))
-    except ConfigError as error:
-        fail(str(error), Exit.USAGE)
-    except TacoError as error:
-        fail(error.message)
+    return on_store(open_control, dsn, data, work)

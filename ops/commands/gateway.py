@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ops.commands import gateway_drain
 from ops.commands.output import Exit, fail
 from ops.commands.programs import DATA, AdminPort, AsJson, Config, Data, Host, Name, Zone, serve, serve_workers
 
@@ -52,3 +53,8 @@ def _refuse_options(context: typer.Context) -> None:
         if source is not None and source.name == "COMMANDLINE":
             option, command = parameter.opts[0], context.invoked_subcommand
             fail(f"{option} stands behind the command: taco gateway {command} {option} …", Exit.USAGE)
+
+
+group.command()(gateway_drain.drain)
+group.command()(gateway_drain.undrain)
+group.command()(gateway_drain.drained)

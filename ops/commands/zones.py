@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.commands.control import Expect, Store, on_control, put
+from ops.commands.control import Expect, on_control, put
 from ops.commands.options import DATA, AsJson, Data
 from ops.commands.output import Exit, fail
+from ops.commands.stores import Store
 
 if TYPE_CHECKING:
     from push_core.control.port import Control, Entry

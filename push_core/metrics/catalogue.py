@@ -39,6 +39,17 @@ class Metric(enum.Enum):
     # gateway
     GW_SESSIONS = ("gateway.sessions", "gauge", "Signed-in sessions")
     GW_SIGN_INS = ("gateway.sign_ins", "count", "Sign-ins by outcome", "outcome")
+    GW_DIED = ("gateway.died", "count", "Starts of a node whose earlier life had not given up its lease: that one died")
+    GW_MOVED = (
+        "gateway.moved",
+        "count",
+        "Devices asked to connect elsewhere because the node is emptied",
+    )
+    GW_DRAINED = (
+        "gateway.drained",
+        "gauge",
+        "1 while the node takes no new devices because it was told to move them away",
+    )
     GW_CLOSED = ("gateway.closed", "count", "Connections closed by us", "code")
     GW_PUSHES = ("gateway.pushes", "count", "Pushes offered by outcome", "outcome")
     GW_ACKS = ("gateway.acks", "count", "Acknowledged ids by status", "status")

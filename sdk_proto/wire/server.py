@@ -9,6 +9,7 @@ for `Signed.end`. Knows no sockets, no stores, no tokens. `now` is monotonic sec
 """
 
 import enum
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,7 @@ from sdk_proto.wire.frames import (
     ClientFrame,
     Error,
     Hello,
+    Migrate,
     Ping,
     Pong,
     Reconnect,
@@ -54,6 +56,7 @@ class Terms:
     written_after_s: float = 1.0
     window_full_s: float = 60.0
     unsent_timeout_s: float = 30.0
+    leave_s: float = 5.0  # from the request to connect anew until the close
     foreign_windows: int = 4  # acks for what is not un-acked here: so many windows a minute
 
     def window(self, wish: int | None) -> int:
@@ -180,9 +183,10 @@ class Joining:
         self.early = early
 
     def joined(
-        self, *, session: str, ends_at: float, pending: int, now: float, wall: int
+        self, *, session: str, ends_at: float, pending: int, now: float, wall: int, ages_at: float = math.inf
     ) -> "tuple[Signed, Welcome, list[Event]]":
-        """The signed-in session, its welcome, and what its early frames ask for. `ends_at` is when its token has run out."""
+        """The signed-in session, its welcome, and what its early frames ask for. `ends_at` is when its token has run out, `ages_at` when
+        the connection is old enough to be made anew."""
         interval_s = self.terms.heartbeat.interval(self.hello.heartbeat)
         signed = Signed(
             self.codec,
@@ -190,6 +194,7 @@ class Joining:
             window=self.terms.window(self.hello.window),
             interval_s=interval_s,
             ends_at=ends_at,
+            ages_at=ages_at,
             now=now,
         )
         welcome = Welcome(
@@ -205,6 +210,14 @@ class Joining:
         return signed, welcome, signed.take(self.early, now, wall) if self.early else []
 
 
+class _Ends(enum.Enum):
+    """What ends a session at its `_ends_at`."""
+
+    TOKEN = enum.auto()
+    AGED = enum.auto()  # it is asked to connect anew
+    ASKED = enum.auto()  # it was, and has not
+
+
 _NONE: dict[int, Unacked] = {}  # shared by all sessions with nothing un-acked, and never written to
 
 
@@ -216,6 +229,7 @@ class Signed:
     """
 
     __slots__ = (
+        "_ends_as",
         "_ends_at",
         "_foreign",
         "_full_since",
@@ -231,20 +245,31 @@ class Signed:
         "window",
     )
 
-    def __init__(self, codec: Codec, terms: Terms, *, window: int, interval_s: int, ends_at: float, now: float) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        terms: Terms,
+        *,
+        window: int,
+        interval_s: int,
+        ends_at: float,
+        now: float,
+        ages_at: float = math.inf,
+    ) -> None:
         self.codec = codec
         self.terms = terms
         self.window = window
         self.unacked = _NONE
         self._interval_s = interval_s
-        self._ends_at = ends_at
+        # The nearer of both, and which it is: a second time would cost each session 32 bytes.
+        self._ends_at, self._ends_as = (ages_at, _Ends.AGED) if ages_at < ends_at else (ends_at, _Ends.TOKEN)
         self._heard = now
         self._pings = 0.0
         self._foreign = 0.0
         self._full_since = 0.0
         self._unsent_since = 0.0
         self._recalls: tuple[int, ...] = ()
-        self.due = min(ends_at, terms.heartbeat.silent_at(now, interval_s))
+        self.due = min(self._ends_at, terms.heartbeat.silent_at(now, interval_s))
 
     @property
     def free(self) -> int:
@@ -376,8 +401,14 @@ class Signed:
         silent_at = terms.heartbeat.silent_at(self._heard, self._interval_s)
         if now >= silent_at:
             return [Close(CloseCode.HEARTBEAT_MISSED, "nothing heard for too long")]
+        events: list[Event] = []
         if now >= self._ends_at:
-            return [Close(CloseCode.TOKEN_EXPIRED, "the token has expired")]
+            if self._ends_as is _Ends.TOKEN:
+                return [Close(CloseCode.TOKEN_EXPIRED, "the token has expired")]
+            if self._ends_as is _Ends.ASKED:
+                return [Close(CloseCode.MAXIMUM_AGE, "this connection is old")]
+            self._ends_at, self._ends_as = now + terms.leave_s, _Ends.ASKED
+            events.append(Send(Migrate()))
         due = min(silent_at, self._ends_at)
         if self._full_since:
             if now >= self._full_since + terms.window_full_s:
@@ -391,7 +422,6 @@ class Signed:
             return [Close(CloseCode.TOO_SLOW, "what was sent is not read")]
         if unsent:
             due = min(due, now + UNSENT_LOOK_S, self._unsent_since + terms.unsent_timeout_s)
-        events: list[Event] = []
         for push_id, push in self.unacked.items():
             if push.told == 2:
                 continue

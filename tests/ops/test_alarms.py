@@ -5,7 +5,8 @@ import re
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from ops.alarms import ALARMS, RULES, Alarm, Severity, by_runbook, metric_named, rules
+from ops.alarm import Alarm, Severity, metric_named
+from ops.alarms import ALARMS, RULES, by_runbook, rules
 from ops.docs import FOLDER
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.names import prometheus_name

@@ -135,4 +135,5 @@ async def test_a_worker_that_does_not_answer_and_one_that_answers_nonsense_are_n
 
     server = await asyncio.start_server(nonsense, "127.0.0.1", 0)
     async with server:
-        assert "can't be read" in (await not_ready("127.0.0.1", server.sockets[0].getsockname()[1]))[0]
+        with pytest.raises(Unavailable, match="can't be read"):
+            await not_ready("127.0.0.1", server.sockets[0].getsockname()[1])

@@ -37,6 +37,7 @@ QUICK = GatewaySettings(
     receipts_linger_s=0.0,
     retry_min_s=0.001,
     retry_max_s=0.01,
+    drain_s=0.0,
     stop_retry_ms=0,
     token_spread_s=0.0,
 )

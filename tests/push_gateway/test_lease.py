@@ -193,3 +193,14 @@ async def test_a_renewal_under_way_does_not_take_the_lease_again_after_it_was_gi
     await over.wait()
     assert await presence.nodes() == []
     assert not node.gateway._context.leased
+
+
+async def test_a_start_finds_that_the_life_before_died_and_not_that_it_stopped(site: Site) -> None:
+    first = await site.node(name="one")
+    assert Metric.GW_DIED not in {metric for metric, _ in first.gateway._context.counters._counts}
+    second = await site.node(name="one")  # the first has not given up its lease
+    assert (Metric.GW_DIED, "") in second.gateway._context.counters._counts
+    await first.gateway.stop(1.0)
+    await second.gateway.stop(1.0)
+    third = await site.node(name="one")
+    assert (Metric.GW_DIED, "") not in third.gateway._context.counters._counts

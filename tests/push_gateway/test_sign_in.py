@@ -247,3 +247,23 @@ async def test_a_fault_of_ours_is_told_and_nobody_waits_for_ever(site: Site, nod
     assert await client.closed() == 4006
     site.ports.presence.sign_in = real  # type: ignore[method-assign]
     await node.device()
+
+
+def sessions(node: Node) -> list[Any]:
+    return [connection._state for connection in node.gateway._context.registry.signed.values()]
+
+
+async def test_an_old_connection_is_asked_to_be_made_anew_then_closed_each_at_a_time_of_its_own(site: Site) -> None:
+    node = await site.node(max_age_s=1.0, drain_leave_s=0.1)
+    client = await node.device()
+    assert isinstance(await client.receive(), f.Migrate)
+    assert await client.closed() == 4004
+    calm = await site.node(max_age_s=0.0)
+    clients = [await calm.device(f"d-{number}") for number in range(3)]
+    assert {session._ends_as.name for session in sessions(calm)} == {"TOKEN"}
+    old = await site.node(max_age_s=1_000.0)
+    began = old.gateway._clock.monotonic()
+    clients += [await old.device(f"o-{number}") for number in range(20)]
+    ages = {session._ends_at - began for session in sessions(old)}
+    assert len(ages) == 20
+    assert 899.0 < min(ages) < max(ages) < 1_130.0

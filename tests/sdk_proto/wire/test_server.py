@@ -365,6 +365,20 @@ def test_a_client_may_change_its_interval_with_a_ping() -> None:
     assert codes(session.tick(NOW + 90)) == [CloseCode.HEARTBEAT_MISSED]
 
 
+def test_an_old_connection_is_asked_to_be_made_anew_and_then_ended() -> None:
+    session = Signed(JSON, TERMS, window=4, interval_s=600, ends_at=NOW + 500, ages_at=NOW + 100, now=NOW)
+    assert session.due == NOW + 100
+    assert session.tick(NOW + 100) == [Send(f.Migrate())]
+    assert session.due == NOW + 100 + TERMS.leave_s
+    assert offer(session, 7, at=NOW + 101) is Offered.SEND
+    assert codes(session.tick(NOW + 100 + TERMS.leave_s)) == [CloseCode.MAXIMUM_AGE]
+
+
+def test_a_token_that_ends_before_the_connection_is_old_ends_the_session() -> None:
+    session = Signed(JSON, TERMS, window=4, interval_s=600, ends_at=NOW + 50, ages_at=NOW + 100, now=NOW)
+    assert codes(session.tick(NOW + 50)) == [CloseCode.TOKEN_EXPIRED]
+
+
 def test_a_token_that_expires_ends_the_session_with_4200() -> None:
     session = signed(ends_at=NOW + 30)
     assert session.due == NOW + 30
