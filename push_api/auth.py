@@ -21,6 +21,7 @@ _BEARER = re.compile(r"bearer +(\S+) *\Z", re.IGNORECASE)
 _APP = re.compile(r"[a-z0-9_-]{1,64}\Z")
 _NO_HASH = ("0" * 64,)  # no SHA-256 is known to be this
 MAX_KEY = 512
+REMEMBERED = 1_024  # keys that were right and need no hashing again; at it they are all forgotten
 
 
 class Authenticator:
@@ -40,6 +41,7 @@ class Authenticator:
     ) -> None:
         self._devices = devices
         self._timeout_s = timeout_s
+        self._digests: dict[str, tuple[str, str]] = {}  # header of a key that was right → its app's name, SHA-256
         self._apps: Cache[str, App] = Cache(
             self._load,
             ttl_s=ttl_s,
@@ -52,17 +54,18 @@ class Authenticator:
 
     async def app_of(self, authorization: str | None) -> App:
         """The app whose key this is. Raises UserError: 401 for no key or a wrong one, 403 for an app that is disabled."""
-        match = _BEARER.match(authorization) if authorization else None
-        if match is None or len(match[1]) > MAX_KEY:
-            raise UserError("send Authorization: Bearer <app>.<secret>", code="unauthorized")
-        name, _, secret = match[1].partition(".")
-        app = await self._apps.get(name) if _APP.match(name) else None
-        digest = hashlib.sha256(secret.encode()).hexdigest()
+        seen = self._digests.get(authorization) if authorization else None
+        name, digest = seen or _read(authorization)
+        app = await self._apps.get(name) if seen or _APP.match(name) else None
         known = False
         for wanted in (app.key_hashes if app is not None else ()) or _NO_HASH:
             known |= hmac.compare_digest(digest, wanted)
         if app is None or not known:
             raise UserError("the key is not known", code="unauthorized")
+        if seen is None and authorization:
+            if len(self._digests) >= REMEMBERED:
+                self._digests.clear()
+            self._digests[authorization] = name, digest
         if app.disabled:
             raise UserError("the app is disabled", code="app_disabled")
         return app
@@ -72,3 +75,12 @@ class Authenticator:
 
     async def _load(self, names: Sequence[str]) -> list[App | None]:
         return await within(self._timeout_s, "the device store", self._devices.apps(names))
+
+
+def _read(authorization: str | None) -> tuple[str, str]:
+    """The app that is named, and SHA-256 of the secret. Raises UserError."""
+    match = _BEARER.match(authorization) if authorization else None
+    if match is None or len(match[1]) > MAX_KEY:
+        raise UserError("send Authorization: Bearer <app>.<secret>", code="unauthorized")
+    name, _, secret = match[1].partition(".")
+    return name, hashlib.sha256(secret.encode()).hexdigest()

@@ -117,3 +117,23 @@ async def test_a_store_that_hangs_is_given_up() -> None:
     auth = authenticator(apps, timeout_s=0.01)
     with pytest.raises(DeadlineExceeded):
         await auth.app_of("Bearer demo.secret")
+
+
+async def test_a_key_that_was_right_is_looked_at_again_each_time() -> None:
+    """It is not hashed again; what is stored may have changed all the same."""
+    apps, clock = Apps(app_with_key("demo", "secret")), HandClock()
+    auth = authenticator(apps, clock)
+    for _ in range(2):
+        assert (await auth.app_of("Bearer demo.secret")).name == "demo"
+    apps.stored["demo"] = app_with_key("demo", "other")
+    clock.advance(3.0)
+    assert await code_of(auth, "Bearer demo.secret") == "unauthorized"
+
+
+async def test_keys_that_were_right_are_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("push_api.auth.REMEMBERED", 2)
+    auth = authenticator(Apps(app_with_key("demo", "a", "b", "c")))
+    for secret in "abcabc":
+        assert (await auth.app_of(f"Bearer demo.{secret}")).name == "demo"
+    assert await code_of(auth, "Bearer demo.d") == "unauthorized"
+    assert len(auth._digests) <= 2
