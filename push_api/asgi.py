@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from push_api.complaints import Complaints
+from push_api.deadlines import Deadlines
 from push_api.decoding import decode, decode_batch, decode_message
 from push_api.errors import body_of, problem_of, retry_after_s
 from push_api.models import Accepted, Health, Registration, Result, Results
@@ -74,6 +75,8 @@ class HttpDoor:
         self._openapi = openapi
         self._other = other
         self._in_flight = 0
+        self._reading = Deadlines(settings.body_timeout_s)
+        self._working = Deadlines(settings.request_timeout_s)
         self._handlers: dict[str, Callable[[Call], Awaitable[bytes]]] = {
             "send": self._send,
             "send_batch": self._send_batch,
@@ -172,9 +175,8 @@ class HttpDoor:
             return await self._open_to_all(operation)
         body, takes_body, reading = b"", operation.request is not None, False
         try:
-            # One timer for both waits: what the caller is given to send its request, then what we give ourselves.
-            first_s = settings.body_timeout_s if takes_body else settings.request_timeout_s
-            async with asyncio.timeout(first_s) as deadline:
+            # What the caller is given to send its request, then what we give ourselves.
+            with (self._reading if takes_body else self._working).one() as deadline:
                 app = await self._service.auth.app_of(headers.get(b"authorization"))
                 admission = self._service.admission
                 admission.recall_refusal(app)
@@ -182,7 +184,7 @@ class HttpDoor:
                     reading = True
                     body = await read_body(receive, headers, limit=settings.max_body_bytes)
                     reading = False
-                    deadline.reschedule(asyncio.get_running_loop().time() + settings.request_timeout_s)
+                    deadline.start_over(self._working)
                 call = Call(app, name, body, idempotency_key(headers), query, trace)
                 with admission.visit():
                     if not operation.sends:
