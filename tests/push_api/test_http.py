@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from push_api.app import PushApi
-from push_api.http import _READ_AT_ONCE, _BoundedHttp
+from push_api.http_connection import READ_AT_ONCE, BoundedHttp
 from push_api.settings import ApiSettings
 from push_core.adapters import Ports
 from push_core.metrics.catalogue import Metric
@@ -134,34 +134,34 @@ async def test_trailers_are_let_by_and_not_without_end(wire: Wire, settings: Api
 async def test_a_flood_of_requests_takes_turns_and_is_read_no_faster_than_answered(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parse, slices = _BoundedHttp._parse, []
+    parse, slices = BoundedHttp._parse, []
 
-    def noted(connection: _BoundedHttp, data: bytes) -> None:
+    def noted(connection: BoundedHttp, data: bytes) -> None:
         slices.append((len(data), len(connection.pipeline)))
         parse(connection, data)
 
-    monkeypatch.setattr(_BoundedHttp, "_parse", noted)
+    monkeypatch.setattr(BoundedHttp, "_parse", noted)
     wire.writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" * 2_000)
     assert {(await wire.answer())[0] for _ in range(2_000)} == {200}
-    assert max(size for size, _ in slices) <= _READ_AT_ONCE
+    assert max(size for size, _ in slices) <= READ_AT_ONCE
     assert {waiting for _, waiting in slices} == {0}
 
 
 async def test_a_body_in_tiny_chunks_is_read_in_slices_and_whole(
     wire: Wire, settings: ApiSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parse, sizes = _BoundedHttp._parse, []
+    parse, sizes = BoundedHttp._parse, []
 
-    def noted(connection: _BoundedHttp, data: bytes) -> None:
+    def noted(connection: BoundedHttp, data: bytes) -> None:
         sizes.append(len(data))
         parse(connection, data)
 
-    monkeypatch.setattr(_BoundedHttp, "_parse", noted)
+    monkeypatch.setattr(BoundedHttp, "_parse", noted)
     spaces = b"1\r\n \r\n" * min(20_000, settings.max_body_bytes - len(body()))
     chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body()), body())
     wire.writer.write(HEAD + b"transfer-encoding: chunked\r\n\r\n" + spaces + chunk)
     assert (await wire.answer())[0] == 202
-    assert max(sizes) <= _READ_AT_ONCE
+    assert max(sizes) <= READ_AT_ONCE
 
 
 async def test_a_body_above_the_limit_gets_413_and_the_connection_lives(wire: Wire, settings: ApiSettings) -> None:
