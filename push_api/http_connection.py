@@ -283,7 +283,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._done or self.transport.is_closing():
             return
         answered = self.cycle is not None and self.cycle.response_complete
-        if self._in_head:
+        if self._in_head and not self.is_behind:  # else it is we who are waited for
             waiting_for, timeout_s = "head", self.settings.head_timeout_s
         elif self._in_body and answered:
             waiting_for, timeout_s = "rest", self.settings.body_timeout_s
