@@ -24,6 +24,10 @@ class Node:
         largest = left = self._context.settings.deliver_slice
         now, wall = clock.monotonic(), clock.wall_ms()
         for offer in call.offers:
+            if left and len(offer.devices) == 1:  # most: nothing to share
+                takings.append(self._offer_one(offer, None, offer.devices[0], call.deadline, now, wall))
+                left -= 1
+                continue
             prepared: Prepared = (
                 PreparedRecall(offer.id)
                 if offer.recall
@@ -67,21 +71,23 @@ class Node:
         takings: bytearray,
     ) -> None:
         """Adds a taking for each device."""
-        if wall >= deadline or wall >= offer.expires:
-            takings += bytes([Taking.EXPIRED]) * len(devices)
-            return
-        context = self._context
-        signed, joining, app = context.registry.signed, context.registry.joining, offer.app
         for device in devices:
-            key = app, device
-            connection = signed.get(key)
-            if connection is None:
-                takings.append(Taking.FULL if key in joining else Taking.ABSENT)
-                continue
-            taking = connection.offer(offer, prepared, now, wall)
-            if taking is Taking.FULL:
-                context.drains.poke(connection)
-            takings.append(taking)
+            takings.append(self._offer_one(offer, prepared, device, deadline, now, wall))
+
+    def _offer_one(
+        self, offer: Offer, prepared: Prepared | None, device: str, deadline: int, now: float, wall: int
+    ) -> Taking:
+        if wall >= deadline or wall >= offer.expires:
+            return Taking.EXPIRED
+        key = offer.app, device
+        registry = self._context.registry
+        connection = registry.signed.get(key)
+        if connection is None:
+            return Taking.FULL if key in registry.joining else Taking.ABSENT
+        taking = connection.offer(offer, prepared, now, wall)
+        if taking is Taking.FULL:
+            self._context.drains.poke(connection)
+        return taking
 
     def _kick(self, kick: Kick) -> bool:
         """A connection that was won by another device's sign-in: its route is not ours to remove. Kicked by an app (any epoch) it is."""

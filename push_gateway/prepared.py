@@ -8,20 +8,31 @@ from sdk_proto.wire.frames import Recall
 
 
 class Prepared(ABC):
-    __slots__ = ("_frames",)
+    __slots__ = ("_codec", "_frame", "_others")
 
     def __init__(self) -> None:
-        self._frames: dict[Codec, bytes] = {}
+        # Most pushes are for one device: what is made first needs no dict.
+        self._codec: Codec | None = None
+        self._frame = b""
+        self._others: dict[Codec, bytes] | None = None
 
     def frame(self, codec: Codec) -> bytes:
         """The whole WebSocket frame. Raises FrameError for a push that isn't one."""
-        frame = self._frames.get(codec)
+        if codec is self._codec:
+            return self._frame
+        if self._codec is None:
+            self._frame = self._make(codec)
+            self._codec = codec
+            return self._frame
+        if self._others is None:
+            self._others = {}
+        frame = self._others.get(codec)
         if frame is None:
-            frame = self._frames[codec] = data_frame(self._message(codec), text=not codec.binary)
+            frame = self._others[codec] = self._make(codec)
         return frame
 
     @abstractmethod
-    def _message(self, codec: Codec) -> bytes: ...
+    def _make(self, codec: Codec) -> bytes: ...
 
 
 class PreparedPush(Prepared):
@@ -35,8 +46,13 @@ class PreparedPush(Prepared):
         self._again = again
         self._via_vendor = via_vendor
 
-    def _message(self, codec: Codec) -> bytes:
-        return codec.encode_push(self._push, again=self._again, via_vendor=self._via_vendor)
+    def _make(self, codec: Codec) -> bytes:
+        return push_frame(codec, self._push, again=self._again, via_vendor=self._via_vendor)
+
+
+def push_frame(codec: Codec, push: bytes, *, again: bool, via_vendor: bool) -> bytes:
+    """As `PreparedPush.frame`, for a push that goes to one device."""
+    return data_frame(codec.encode_push(push, again=again, via_vendor=via_vendor), text=not codec.binary)
 
 
 class PreparedRecall(Prepared):
@@ -46,5 +62,5 @@ class PreparedRecall(Prepared):
         super().__init__()
         self._id = message_id
 
-    def _message(self, codec: Codec) -> bytes:
-        return codec.encode([Recall(self._id)])
+    def _make(self, codec: Codec) -> bytes:
+        return data_frame(codec.encode([Recall(self._id)]), text=not codec.binary)

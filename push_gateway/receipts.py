@@ -23,22 +23,22 @@ from push_core.rpc.port import Peers, Receipt, ReceiptKind
 from push_core.shards import NOBODY, ShardMap
 from push_core.tasks import Crew
 from push_gateway.settings import GatewaySettings
+from sdk_proto.wire.server import Unacked
 
 log = structlog.get_logger(__name__)
 
 # What ends the device's part: once stored, the inbox doesn't have the push any more.
-SETTLING = frozenset(
-    {
-        ReceiptKind.RECEIVED,
-        ReceiptKind.DISPLAYED,
-        ReceiptKind.CLICKED,
-        ReceiptKind.DROPPED,
-        ReceiptKind.UNDECODABLE,
-        ReceiptKind.RECALL_SHOWN,
-    }
+SETTLING = (
+    ReceiptKind.RECEIVED,
+    ReceiptKind.DISPLAYED,
+    ReceiptKind.CLICKED,
+    ReceiptKind.DROPPED,
+    ReceiptKind.UNDECODABLE,
+    ReceiptKind.RECALL_SHOWN,
 )
 # What says that a push was written without an ack: until that is stored, the inbox shows the push as never tried.
-TRIED = frozenset({ReceiptKind.MISSED, ReceiptKind.LOST})
+TRIED = (ReceiptKind.MISSED, ReceiptKind.LOST)
+_RECEIVED = ReceiptKind.RECEIVED
 KINDS = {
     "received": ReceiptKind.RECEIVED,
     "displayed": ReceiptKind.DISPLAYED,
@@ -130,6 +130,25 @@ class Receipts:
     def tried(self, key: DeviceKey) -> set[int]:
         """Ids that were written to the device in vain, which the store may not know of yet. Not to be changed."""
         return self._tried.of(key)
+
+    def add_received(self, key: DeviceKey, ids: Sequence[int], pushes: Sequence[Unacked], wall: int) -> None:
+        """`add` for what nearly all receipts are: these ids were received by the device at `wall` (Unix ms)."""
+        app, device = key
+        shard_map, bound = self._shard_map(), self._settings.receipts_bound
+        zone = self._zones.get(shard_map.sole_zone)
+        for message_id, push in zip(ids, pushes, strict=True):
+            receipt = Receipt(message_id, app, device, _RECEIVED, wall, push.written_at, 0, push.stored)
+            if zone is None or zone.kept >= bound:  # several zones, the first receipt of all, or too many
+                self.add(receipt)
+                continue
+            if not self._kept:
+                self._empty.clear()
+            self._kept += 1
+            zone.kept += 1
+            zone.waiting.append(receipt)
+            self._settled.add(key, message_id)
+        if zone is not None and not zone.wake.is_set():
+            zone.wake.set()
 
     def add(self, receipt: Receipt) -> None:
         zone = self._home(receipt, self._shard_map())
@@ -243,7 +262,11 @@ class Receipts:
         """They are kept no longer: taken, or given up."""
         zone.kept -= len(receipts)
         self._kept -= len(receipts)
+        settled = self._settled
         for receipt in receipts:
+            if receipt.kind is _RECEIVED:
+                settled.discard((receipt.app, receipt.device), receipt.id)
+                continue
             marks = self._marks_of(receipt)
             if marks is not None:
                 marks.discard((receipt.app, receipt.device), mark(receipt))

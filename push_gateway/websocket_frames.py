@@ -96,6 +96,20 @@ class Partial(msgspec.Struct):
     begun: Begun | None
 
 
+def short(data: bytes, *, text: bool) -> bytes | None:
+    """The payload, if the read is one short, whole, masked data frame of that kind: nearly every one is. It is told by its first two bytes and its
+    length; None says nothing: `read` does it. Text is ASCII."""
+    size = len(data)
+    if (
+        not 6 <= size <= 6 + MAX_CONTROL
+        or data[1] != size + _MASKED - 6
+        or data[0] != (_WHOLE_TEXT if text else _WHOLE_BINARY)
+    ):
+        return None
+    payload = apply_mask(data[6:], data[2:6])
+    return payload if not text or payload.isascii() else None
+
+
 def read(partial: Partial | None, data: bytes, max_size: int) -> tuple[list[Event], Partial | None]:
     """The events in `data`, which follows what `partial` keeps, and what to keep now.
 
@@ -237,7 +251,10 @@ def _violated(events: list[Event], code: int, reason: str) -> tuple[list[Event],
 
 def data_frame(payload: bytes, *, text: bool) -> bytes:
     """One unfragmented, unmasked data frame."""
-    return _frame(0x80 | (TEXT if text else BINARY), payload)
+    length = len(payload)
+    if length < _USUAL:
+        return (_TEXT_HEADS if text else _BINARY_HEADS)[length] + payload
+    return _frame(_WHOLE_TEXT if text else _WHOLE_BINARY, payload)
 
 
 def pong_frame(payload: bytes) -> bytes:
@@ -259,3 +276,10 @@ def _frame(first: int, payload: bytes) -> bytes:
     if length < 0x10000:
         return bytes((first, 126, length >> 8, length & 0xFF)) + payload
     return bytes((first, 127)) + length.to_bytes(8, "big") + payload
+
+
+_USUAL = 1_024  # what stands before the payload, by its length: nearly all pushes are shorter
+_TEXT_HEADS, _BINARY_HEADS = (
+    tuple(_frame(first, bytes(length))[: 2 if length < 126 else 4] for length in range(_USUAL))
+    for first in (_WHOLE_TEXT, _WHOLE_BINARY)
+)

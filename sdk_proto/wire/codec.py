@@ -20,6 +20,11 @@ class Codec(Protocol):
         """The frames a client sent. Raises FrameError; unknown fields are ignored, an unknown frame type becomes `Unknown`."""
         ...
 
+    def received_ids(self, message: bytes) -> tuple[int, ...] | None:
+        """The ids of a message that is one ack, with status `received`, in the form that the SDKs send, and nothing else. None says nothing: ask
+        `decode_client`. Nearly all that clients send is such a message."""
+        ...
+
     def decode_server(self, message: bytes) -> list[ServerFrame]:
         """The frames a server sent. Raises FrameError; unknown fields are ignored, an unknown frame type becomes `Unknown`, a
         push of which only the id can be read `Undecodable`."""

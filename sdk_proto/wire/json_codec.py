@@ -73,11 +73,11 @@ _SERVER = _decoders(
 _push_id = msgspec.json.Decoder(shapes.PushOnlyShape).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _json = msgspec.json.Encoder().encode
-# The gateway's most frequent messages: one id received, found by its ends; then a few ids of one status, by a pattern. Whatever
+# The gateway's most frequent messages: ids received, found by their ends, and a few ids of one status, by a pattern. Whatever
 # doesn't look exactly like these takes the general way.
-_ONE_HEAD = b'{"ack":{"ids":["'
-_ONE_TAIL = b'"],"status":"received"}}'
-_ONE_ID = slice(len(_ONE_HEAD), -len(_ONE_TAIL))
+_RECEIVED_HEAD = b'{"ack":{"ids":["'
+_RECEIVED_TAIL = b'"],"status":"received"}}'
+_RECEIVED_IDS = slice(len(_RECEIVED_HEAD), -len(_RECEIVED_TAIL))
 _ID_DIGITS = 19
 _ZERO = ord("0")
 _SHORT_ACK = re.compile(
@@ -99,13 +99,25 @@ class JsonCodec:
     subprotocol = SUBPROTOCOL_JSON
     binary = False
 
+    def received_ids(self, message: bytes) -> tuple[int, ...] | None:
+        if not (message.endswith(_RECEIVED_TAIL) and message.startswith(_RECEIVED_HEAD)):
+            return None
+        text = message[_RECEIVED_IDS]
+        if text.isdigit():  # of one id; several are told by the pattern
+            if len(text) > _ID_DIGITS or text[0] == _ZERO:
+                return None
+            message_id = int(text)
+            return (message_id,) if message_id <= MAX_ID else None
+        match = _SHORT_ACK(message)
+        if match is None:
+            return None
+        ids = tuple(map(int, match[1].split(b'","')))
+        return ids if max(ids) <= MAX_ID else None
+
     def decode_client(self, message: bytes) -> list[ClientFrame]:
-        if message.endswith(_ONE_TAIL) and message.startswith(_ONE_HEAD):
-            text = message[_ONE_ID]
-            if text.isdigit() and len(text) <= _ID_DIGITS and text[0] != _ZERO:
-                message_id = int(text)
-                if message_id <= MAX_ID:
-                    return [Ack((message_id,))]
+        received = self.received_ids(message)
+        if received is not None:
+            return [Ack(received)]
         match = _SHORT_ACK(message)
         if match is not None:
             text, status = match.groups()

@@ -39,8 +39,8 @@ from sdk_proto.wire.frames import (
     Unsubscribe,
     Welcome,
 )
-from sdk_proto.wire.json_shapes import PushShape
-from sdk_proto.wire.raw_json import raw_json
+from sdk_proto.wire.json_shapes import PushShape, read_id
+from sdk_proto.wire.raw_json import own, raw_json
 
 _push_shape = msgspec.json.Decoder(PushShape).decode
 _any_json = msgspec.json.Decoder().decode
@@ -66,12 +66,17 @@ class ProtoCodec:
     subprotocol = SUBPROTOCOL_PROTO
     binary = True
 
-    def decode_client(self, message: bytes) -> list[ClientFrame]:
+    def received_ids(self, message: bytes) -> tuple[int, ...] | None:
         short = _SHORT_ACKS.get(len(message))
-        if short is not None and message.startswith(short[0]):
-            ids = short[1](message, 6)
-            if min(ids) > 0 and max(ids) <= MAX_ID:
-                return [Ack(ids)]
+        if short is None or not message.startswith(short[0]):
+            return None
+        ids: tuple[int, ...] = short[1](message, 6)
+        return ids if min(ids) > 0 and max(ids) <= MAX_ID else None
+
+    def decode_client(self, message: bytes) -> list[ClientFrame]:
+        ids = self.received_ids(message)
+        if ids is not None:
+            return [Ack(ids)]
         return _decode(message, _CLIENT, MAX_CLIENT_FRAMES)
 
     def decode_server(self, message: bytes) -> list[ServerFrame]:
@@ -86,11 +91,28 @@ class ProtoCodec:
         return pb.Frames(frame=[_encode(frame) for frame in frames]).SerializeToString()
 
     def prepare_push(self, push: bytes) -> bytes:
+        # Straight from the shape to the message: by way of a `Push` it takes twice as long, and this is done for every push.
         try:
-            frame = _push_shape(push).frame()
+            shape = _push_shape(push)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FrameError(f"push: {error}") from error
-        return _push_message(_push(frame).SerializeToString())
+        data = bytes(shape.data)
+        if data[:1] != b"{":
+            data = bytes(rules.push_data(own(shape.data)))
+        fields = pb.Push(
+            id=read_id("push.id", shape.id),
+            kind=None if shape.kind == "notification" else shape.kind,
+            title=shape.title,
+            body=shape.body,
+            data=data,
+            collapse=shape.collapse,
+            priority=None if shape.priority == "normal" else shape.priority,
+            sent=shape.sent,
+            expires=shape.expires,
+            again=shape.again,
+            via_vendor=shape.via_vendor,
+        )
+        return _push_message(fields.SerializeToString())
 
     def finish_push(self, prepared: bytes, *, again: bool, via_vendor: bool) -> bytes:
         if not (again or via_vendor):
@@ -100,14 +122,18 @@ class ProtoCodec:
         return _push_message(fields + (_AGAIN if again else b"") + (_VIA_VENDOR if via_vendor else b""))
 
     def encode_push(self, push: bytes, *, again: bool, via_vendor: bool) -> bytes:
-        return self.finish_push(self.prepare_push(push), again=again, via_vendor=via_vendor)
+        prepared = self.prepare_push(push)
+        return self.finish_push(prepared, again=again, via_vendor=via_vendor) if again or via_vendor else prepared
 
     def join(self, messages: Sequence[bytes]) -> bytes:
         return b"".join(messages)  # concatenated messages are merged, and merging appends repeated fields
 
 
 def _push_message(fields: bytes) -> bytes:
-    frame = bytes((_PUSH, *_varint(len(fields)))) + fields
+    length = len(fields)
+    if length < _SHORT:
+        return _SHORT_PUSH[length] + fields
+    frame = bytes((_PUSH, *_varint(length))) + fields
     return bytes((_FRAME, *_varint(len(frame)))) + frame
 
 
@@ -115,6 +141,12 @@ def _varint(value: int) -> tuple[int, ...]:
     if value < 0x80:
         return (value,)
     return (value & 0x7F | 0x80, *_varint(value >> 7))
+
+
+_SHORT = 1_024  # what stands before the fields of a push, by their length: most pushes are shorter
+_SHORT_PUSH = [
+    bytes((_FRAME, *_varint(1 + len(_varint(length)) + length), _PUSH, *_varint(length))) for length in range(_SHORT)
+]
 
 
 def _after_varint(message: bytes, at: int) -> int:

@@ -201,9 +201,7 @@ def push(
     again: bool | None,
     via_vendor: bool | None,
 ) -> Push:
-    raw = bytes(data)
-    if raw and raw[:1] != b"{":
-        refuse("push.data", "not a JSON object")
+    data = push_data(data)
     return Push(
         id=_id("push.id", id),
         kind=kind or "notification",
@@ -217,6 +215,12 @@ def push(
         again=bool(again),
         via_vendor=bool(via_vendor),
     )
+
+
+def push_data(data: msgspec.Raw) -> msgspec.Raw:
+    if (raw := bytes(data)) and raw[:1] != b"{":
+        refuse("push.data", "not a JSON object")
+    return data
 
 
 def recall(id: int) -> Recall:  # noqa: A002 - the field's name

@@ -291,7 +291,7 @@ class Signed:
 
     # ── from the server ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def offer(self, push_id: int, *, timeout_ms: int, stored: bool, now: float, wall: int) -> Offered:
+    def offer(self, push_id: int, timeout_ms: int, stored: bool, now: float, wall: int) -> Offered:
         """Take a push into the window, if there is room. `timeout_ms` is the time for its ack."""
         unacked = self.unacked
         if push_id in unacked:
@@ -305,7 +305,8 @@ class Signed:
             unacked = self.unacked = {}
         unacked[push_id] = Unacked(now, wall, timeout_ms, stored)
         terms = self.terms
-        look = now + min(terms.written_after_s, timeout_ms / 1_000)
+        timeout_s = timeout_ms / 1_000
+        look = now + (min(terms.written_after_s, timeout_s))
         if held + 1 == self.window:
             self._full_since = now
             look = min(look, now + terms.window_full_s)
@@ -334,6 +335,27 @@ class Signed:
     def heard(self, now: float) -> None:
         """The client showed below the level of frames that it lives (a WebSocket ping or pong)."""
         self._heard = now
+
+    def received(self, ids: Sequence[int], now: float) -> list[Unacked] | None:
+        """What nearly every message of a client is: an ack, `received`, for pushes that are all un-acked here. They are settled; None: it isn't
+        that, nothing has changed, and `receive` does it. Ids that come twice are not that."""
+        unacked = self.unacked
+        if self._recalls:
+            return None
+        if len(ids) == 1:
+            push = unacked.pop(ids[0], None)
+            if push is None:
+                return None
+            pushes = [push]
+        else:
+            if len(set(ids)) != len(ids) or not unacked.keys() >= set(ids):
+                return None
+            pushes = [unacked.pop(push_id) for push_id in ids]
+        self._heard = now
+        self._full_since = 0.0
+        if not unacked:
+            self.unacked = _NONE
+        return pushes
 
     def receive(self, message: bytes, *, text: bool, now: float, wall: int) -> list[Event]:
         frames = _decode(self.codec, message, text)

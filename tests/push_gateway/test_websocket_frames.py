@@ -237,3 +237,23 @@ def test_what_is_kept_of_an_incomplete_frame_is_what_came_of_it(payload: bytes, 
     else:
         assert partial.begun is not None
         assert (partial.rest, bytes(partial.begun.payload)) == (b"", payload[: place - head])
+
+
+# ── the short way ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(st.sampled_from([ws.TEXT, ws.BINARY]), st.binary(max_size=130), st.booleans())
+def test_the_short_way_says_what_the_general_way_says_or_nothing(opcode: int, payload: bytes, text: bool) -> None:
+    data = masked(opcode, payload)
+    found = ws.short(data, text=text)
+    if found is not None:
+        assert read(data) == [ws.Message(found, text)]
+    else:
+        assert (opcode == ws.TEXT) is not text or len(payload) > ws.MAX_CONTROL or not payload.isascii()
+
+
+@given(st.binary(max_size=140))
+def test_the_short_way_of_anything_is_the_general_way_or_nothing(data: bytes) -> None:
+    for text in (True, False):
+        found = ws.short(data, text=text)
+        assert found is None or read(data) == [ws.Message(found, text)]

@@ -420,3 +420,38 @@ def test_a_moment_with_everything_sent_starts_that_anew() -> None:
     session.tick(NOW + 11, unsent=10)
     assert codes(session.tick(NOW + 32, unsent=10)) == []
     assert codes(session.tick(NOW + 41, unsent=10)) == [CloseCode.TOO_SLOW]
+
+
+# ── the short way of an ack ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("ids", [(1,), (2, 1), (1, 2, 3, 4)])
+def test_the_short_way_settles_what_the_general_way_settles(ids: tuple[int, ...]) -> None:
+    short, general = signed(), signed()
+    for session in (short, general):
+        for push_id in (1, 2, 3, 4):
+            offer(session, push_id, stored=push_id == 2)
+    pushes = short.received(ids, NOW + 1)
+    assert pushes is not None
+    acked = [event for event in say(general, f.Ack(ids), at=NOW + 1) if isinstance(event, Acked)]
+    assert [(event.id, event.push) for event in acked] == list(zip(ids, pushes, strict=True))
+    assert short.unacked == general.unacked
+    assert short.free == general.free
+    assert (short.tick(NOW + 300), short.due) == (general.tick(NOW + 300), general.due)
+
+
+@pytest.mark.parametrize("ids", [(9,), (1, 9), (1, 1)])
+def test_an_ack_of_anything_else_changes_nothing_on_the_short_way(ids: tuple[int, ...]) -> None:
+    session = signed()
+    offer(session, 1)
+    assert session.received(ids, NOW + 1) is None
+    assert list(session.unacked) == [1]
+    assert session.tick(NOW + 360) == [Close(CloseCode.HEARTBEAT_MISSED, "nothing heard for too long")]
+
+
+def test_a_recall_that_waits_to_be_seen_is_for_the_general_way() -> None:
+    session = signed()
+    offer(session, 1)
+    session.offer_recall(7)
+    assert session.received((1,), NOW) is None
+    assert RecallShown(7) in say(session, f.Ack((1,)))
