@@ -16,14 +16,13 @@ import msgspec
 import typer
 import uvloop
 
-from bench.gateway import APP, SECRET, Neighbours
+from bench.gateway_neighbours import APP, SECRET, Dispatchers, Presence, Stores
 from bench.machine import print_header, print_json
 from push_core.adapters import Ports
 from push_core.clock import Clock, wall_ms
 from push_core.control.watch import ControlWatch
 from push_core.ids import make_id
 from push_core.metrics.null import NullMetrics
-from push_core.presence.memory import MemoryPresence
 from push_core.rpc.inproc import InprocRpc
 from push_core.rpc.port import Deliver, Offer, Receipt
 from push_gateway.app import Gateway
@@ -69,10 +68,10 @@ class Nowhere(asyncio.Transport):
         pass
 
 
-class Reports(Neighbours):
+class Reports(Dispatchers):
     async def report(self, receipts: Sequence[Receipt]) -> None:
         _encode(receipts)
-        self.acked += len(receipts)
+        await super().report(receipts)
 
 
 def masked(payload: bytes, *, text: bool) -> bytes:
@@ -84,13 +83,13 @@ def masked(payload: bytes, *, text: bool) -> bytes:
 
 
 async def measure(codec: Codec, sessions: int, batch: int, rounds: int) -> dict[str, float]:
-    neighbours, rpc = Reports(), InprocRpc()
+    stores, dispatchers, rpc = Stores(), Reports(), InprocRpc()
     nothing = cast(Any, None)
     ports = Ports(
-        messages=cast(Any, neighbours),
-        devices=cast(Any, neighbours),
-        control=cast(ControlWatch, neighbours),
-        presence=MemoryPresence(),
+        messages=cast(Any, stores),
+        devices=cast(Any, stores),
+        control=cast(ControlWatch, stores),
+        presence=Presence(),
         claims=nothing,
         limits=nothing,
         queues=nothing,
@@ -98,7 +97,7 @@ async def measure(codec: Codec, sessions: int, batch: int, rounds: int) -> dict[
         metrics=NullMetrics(),
         rpc=rpc,
     )
-    listener = rpc.listen(receipts=neighbours, zone="default")
+    listener = rpc.listen(receipts=dispatchers, zone="default")
     await listener.start()
     gateway = Gateway(GatewaySettings(port=0), ports, Clock())
     await gateway.start()
