@@ -4,6 +4,7 @@
  */
 
 import { Acks } from "./acks.js";
+import { AdaptiveHeartbeat } from "./adaptive.js";
 import { Addresses } from "./addresses.js";
 import { Backoff } from "./backoff.js";
 import { Order, orderOf } from "./close.js";
@@ -14,7 +15,7 @@ import { Seen } from "./seen.js";
 import { SDK, withDefaults } from "./options.js";
 import { Session } from "./session.js";
 import { Tokens } from "./tokens.js";
-import { Transport } from "./transport.js";
+import { ABNORMAL, Transport } from "./transport.js";
 
 /** A connection that lived this long has shown that the address works: the next backoff starts small again. */
 const STABLE_MS = 10_000;
@@ -32,6 +33,9 @@ export class Client {
   #backoff;
   #delivery;
   #acks = new Acks();
+  #adaptive = new AdaptiveHeartbeat();
+  /** Where `#adaptive` is kept. */
+  #learnedKey;
 
   /** @type {Link | null} the welcomed connection */
   #current = null;
@@ -56,6 +60,7 @@ export class Client {
     this.#random = random;
     const owner = `${app}/${device}`;
     this.#seen = new Seen(store, owner);
+    this.#learnedKey = `heartbeats:${owner}`;
     this.#identity = new Identity(store, owner);
     this.#tokens = new Tokens(token, clock);
     this.#addresses = new Addresses(url);
@@ -85,6 +90,7 @@ export class Client {
     this.#show({ state: "connecting", code: null, reason: "" });
     try {
       await this.#seen.load();
+      this.#adaptive = new AdaptiveHeartbeat(await this.#options.store.get(this.#learnedKey));
     } catch (error) {
       this.#tell("onError", { kind: "store", error });
     }
@@ -113,20 +119,25 @@ export class Client {
   /** Tell the server that the application went to the foreground or background. @param {"foreground" | "background"} state */
   setState(state) {
     this.#options.state = state;
-    for (const link of [this.#current, this.#candidate]) link?.session.setState(state);
+    for (const link of [this.#current, this.#candidate]) link?.session.setState(state, this.#clock.now());
     this.#pump();
   }
 
-  /** Wish another number of seconds between pings, within the server's bounds. @param {number} seconds */
+  /** Wish a number of seconds between pings, within the server's bounds, instead of the one that is learned. @param {number} seconds */
   setHeartbeat(seconds) {
     this.#options.heartbeat = seconds;
     for (const link of [this.#current, this.#candidate]) link?.session.setHeartbeat(seconds, this.#clock.now());
     this.#pump();
   }
 
-  /** The network changed, or the machine woke up: don't wait for timers; try, or find out whether the connection lives. */
-  wake() {
+  /**
+   * The network changed, or the machine woke up: don't wait for timers; try, or find out whether the connection lives.
+   *
+   * @param {string} [network] label of the one that there is now, if it is known; what is learned of heartbeats is learned for each
+   */
+  wake(network) {
     const now = this.#clock.now();
+    if (network !== undefined) this.#options.network = network; // a connection stays on the network that it was made on
     if (this.#current !== null) this.#current.session.ping(now);
     else if (this.#dialAt !== null) this.#dialAt = Math.min(this.#dialAt, Math.max(now, this.#notBefore));
     this.#tick();
@@ -157,9 +168,11 @@ export class Client {
   }
 
   #open(token, { install, attempt }) {
-    const { app, device, heartbeat, window, state, network, features, limits } = this.#options;
+    const { app, device, window, state, network, features, limits } = this.#options;
+    const adaptive = this.#options.heartbeat === undefined ? this.#adaptive : null;
+    const heartbeat = this.#options.heartbeat ?? this.#adaptive.intervalS(network, { foreground: state === "foreground" });
     const hello = { app, device, token, versions: [VERSION], install, attempt, heartbeat, window, state, sdk: SDK, network, features };
-    const session = new Session({ hello, seen: this.#seen, acks: this.#acks, limits, now: this.#clock.now() });
+    const session = new Session({ hello, seen: this.#seen, acks: this.#acks, limits, adaptive, now: this.#clock.now() });
     const link = { session, transport: null, welcomedAt: null };
     this.#candidate = link;
     try {
@@ -254,6 +267,7 @@ export class Client {
 
   #lost(link, { code, reason, retry_after_ms: retryAfterMs }) {
     if (link !== this.#current && link !== this.#candidate) return;
+    if (code === null || code === ABNORMAL) link.session.lost(this.#clock.now());
     link.transport.close();
     const now = this.#clock.now();
     if (link === this.#candidate) {
@@ -311,7 +325,18 @@ export class Client {
   #pump() {
     this.#send(this.#current);
     this.#send(this.#candidate);
+    const learned = this.#adaptive.takeChanged();
+    if (learned !== null) this.#keep(learned);
     this.#arm();
+  }
+
+  /** Nobody waits for it: losing it costs a few hours of learning. */
+  async #keep(learned) {
+    try {
+      await this.#options.store.set(this.#learnedKey, learned);
+    } catch (error) {
+      this.#tell("onError", { kind: "store", error });
+    }
   }
 
   #arm() {

@@ -87,7 +87,7 @@ const SERVER_FRAMES = {
     via_vendor: optional(isBoolean, false),
   },
   recall: { id: needed(isId) },
-  pong: { time: optional(isNumber, 0) },
+  pong: { time: optional(isNumber, 0), next: optional(isPositive) },
   reply: { id: needed((value) => isNumber(value) && value > 0), status: optional(isShort, 0), body: optional(isAny) },
   config: { key: needed(isText), version: optional(isNumber, 0), value: optional(isAny) },
   migrate: {

@@ -37,10 +37,10 @@ export const SDK = "js/1.0.0";
  * @property {(error: {kind: "handler" | "store" | "token" | "dial" | "server" | "undecodable" | "callback", error: unknown, id?: string}) => void} [onError]
  * @property {(config: {key: string, version: number, value: unknown}) => void} [onConfig]
  * @property {import("./store.js").Store} [store] outlives restarts; `localStorage` by default, memory without one
- * @property {number} [heartbeat] wished seconds between pings
+ * @property {number} [heartbeat] seconds between pings; without it they are learned for each network
  * @property {number} [window] wished number of un-acked pushes
  * @property {"foreground" | "background"} [state]
- * @property {string} [network] a label: `wifi`, `cellular`, …
+ * @property {string} [network] a label: `wifi`, `cellular`, …, of the one that there is at the start; `wake()` tells of another
  * @property {string[]} [features]
  * @property {typeof globalThis.WebSocket} [WebSocket] needed where there is no global one (Node 20)
  * @property {Partial<typeof DEFAULT_LIMITS>} [limits] deadlines in milliseconds

@@ -37,6 +37,7 @@ export class Session {
   #limits;
   #deadline;
   #heartbeat = null;
+  #adaptive;
   #mark = null;
   #outgoing = [];
   #maxFrame = 65_536;
@@ -47,14 +48,17 @@ export class Session {
    * @param {{has(id: string): boolean}} options.seen ids that were shown
    * @param {import("./acks.js").Acks} options.acks
    * @param {typeof DEFAULT_LIMITS} [options.limits]
+   * @param {import("./adaptive.js").AdaptiveHeartbeat | null} [options.adaptive] learns how long the interval between pings may be;
+   *   without it the interval is what hello wishes, or the server's
    * @param {number} options.now
    */
-  constructor({ hello, seen, acks, limits = DEFAULT_LIMITS, now }) {
+  constructor({ hello, seen, acks, limits = DEFAULT_LIMITS, adaptive = null, now }) {
     this.#hello = hello;
     this.#greeting = hello;
     this.#seen = seen;
     this.#acks = acks;
     this.#limits = limits;
+    this.#adaptive = adaptive;
     this.#deadline = now + limits.connectMs;
   }
 
@@ -87,7 +91,8 @@ export class Session {
       if (!(error instanceof FrameError)) throw error;
       return [this.#fail(`not a frame: ${error.message}`)];
     }
-    this.#heartbeat?.received();
+    const quietMs = this.#heartbeat?.received(now) ?? null;
+    if (quietMs !== null) this.#adaptive?.answered(this.#hello.network, quietMs / 1000);
     const events = [];
     for (const frame of frames) {
       const event = this.#take(frame, now);
@@ -104,10 +109,23 @@ export class Session {
       if (now < this.#deadline) return [];
       return [this.#fail(this.#state === State.DIALLING ? "no connection in time" : "no welcome in time")];
     }
-    if (this.#heartbeat.isDead(now)) return [this.#fail("no answer to a ping")];
-    if (this.#acks.dueAt !== null && now >= this.#acks.dueAt) this.flush();
+    if (this.#heartbeat.isDead(now)) {
+      this.lost(now);
+      return [this.#fail("no answer to a ping")];
+    }
+    if (this.#acks.dueAt !== null && now >= this.#acks.dueAt) {
+      this.flush();
+      this.#heartbeat.sent(now);
+    }
     if (this.#heartbeat.isPingDue(now)) this.ping(now);
     return [];
+  }
+
+  /** The connection is gone without a word. If a ping was waiting for its answer, the silence before it may have been the reason. */
+  lost(now) {
+    const quietMs = this.#state === State.LIVE ? this.#heartbeat.unansweredQuietMs : null;
+    if (quietMs !== null) this.#adaptive?.lost(this.#hello.network, quietMs / 1000, now);
+    this.#state = State.OVER;
   }
 
   /** Send waiting acks now. */
@@ -121,20 +139,29 @@ export class Session {
     this.flush();
     // An earlier ping may still be unanswered: the next pong is for that one.
     this.#mark ??= this.#acks.mark;
+    this.#adapt();
     this.#outgoing.push({ type: "ping", next: this.#heartbeat.nextS });
     this.#heartbeat.pingSent(now);
   }
 
-  /** Wish another interval between pings; the server hears of it at once, or once it said welcome. @param {number} seconds */
+  /**
+   * Wish another interval between pings, and learn none from now on; the server hears of it at once, or once it said welcome.
+   *
+   * @param {number} seconds
+   */
   setHeartbeat(seconds, now) {
+    this.#adaptive = null;
     this.#hello = { ...this.#hello, heartbeat: seconds };
     if (this.#state === State.LIVE && this.#heartbeat.wish(seconds)) this.ping(now);
   }
 
   /** Tell the server, now or once it said welcome, that the application went to the foreground or background. @param {"foreground" | "background"} app */
-  setState(app) {
+  setState(app, now) {
     this.#hello = { ...this.#hello, state: app };
-    if (this.#state === State.LIVE) this.#outgoing.push({ type: "state", app });
+    if (this.#state !== State.LIVE) return;
+    this.#outgoing.push({ type: "state", app });
+    this.#heartbeat.sent(now);
+    this.#adapt();
   }
 
   /** The WebSocket messages to send, in order: frames together as far as the server's limit allows. @returns {string[]} */
@@ -162,10 +189,12 @@ export class Session {
     this.#state = State.LIVE;
     this.#maxFrame = frame.max_frame;
     this.#heartbeat = new Heartbeat(frame.heartbeat, this.#limits.pongMs, now);
+    this.#adaptive?.welcomed(this.#hello.network, frame.heartbeat, now);
+    this.#adapt();
     this.#acks.reopen(frame.window, now);
     this.flush();
     // What the application changed while hello was on its way.
-    if (this.#hello.state !== this.#greeting.state) this.setState(this.#hello.state);
+    if (this.#hello.state !== this.#greeting.state) this.setState(this.#hello.state, now);
     if (this.#hello.heartbeat !== this.#greeting.heartbeat) this.setHeartbeat(this.#hello.heartbeat, now);
     return frame;
   }
@@ -183,6 +212,10 @@ export class Session {
       case "pong":
         if (this.#mark !== null) this.#acks.confirm(this.#mark);
         this.#mark = null;
+        if (frame.next !== null) {
+          this.#heartbeat.told(frame.next);
+          this.#adaptive?.bounded(this.#heartbeat.bounds);
+        }
         return null;
       case "welcome": // a second one changes nothing
       case "unknown": // clients ignore unknown frames
@@ -190,6 +223,12 @@ export class Session {
       default:
         return frame;
     }
+  }
+
+  /** Take over what is known by now of the interval that this network bears. */
+  #adapt() {
+    if (this.#adaptive === null) return;
+    this.#heartbeat.wish(this.#adaptive.intervalS(this.#hello.network, { foreground: this.#hello.state === "foreground" }));
   }
 
   #fail(reason) {

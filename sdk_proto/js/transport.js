@@ -7,7 +7,7 @@ import { SUBPROTOCOL } from "./codec.js";
 /** RFC 6455 lets a page close with 1000 or 3000–4999 only. */
 const NORMAL = 1000;
 /** What no browser can be told about: the connection ended without a close frame. */
-const ABNORMAL = 1006;
+export const ABNORMAL = 1006;
 
 export class Transport {
   #socket;

@@ -5,16 +5,17 @@ Everything runs on the event loop that `start` was called on; no method is to be
 """
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Self, TypeVar
+from typing import Self
 
 from sdk_proto.python.acks import Acks
+from sdk_proto.python.adaptive import AdaptiveHeartbeat
 from sdk_proto.python.addresses import Addresses
 from sdk_proto.python.backoff import Backoff
+from sdk_proto.python.callbacks import Callbacks
 from sdk_proto.python.delivery import Delivery, PushHandler
 from sdk_proto.python.greeting import Greeting
 from sdk_proto.python.link import Link
@@ -43,8 +44,6 @@ from sdk_proto.wire.frames import (
 STABLE_S = (
     10.0  # a connection that lived this long has shown that the address works: the next backoff starts small again
 )
-log = logging.getLogger("taco")
-T = TypeVar("T")
 
 
 class Client:
@@ -72,7 +71,8 @@ class Client:
         self._on_recall = on_recall
         self._on_status = on_status
         self._on_config = on_config
-        self._on_problem = on_problem
+        callbacks = Callbacks(on_problem)
+        self._call, self._tell = callbacks.call, callbacks.tell
         self._addresses = Addresses(options.urls)
         self._tokens = Tokens(options.token)
         self._backoff = Backoff(source)
@@ -121,6 +121,7 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._show(Status("connecting"))
         await self._remember.load()
+        self._greeting.adaptive = AdaptiveHeartbeat(await self._remember.heartbeats())
         if not self._stopping:
             self._dial()
 
@@ -163,18 +164,22 @@ class Client:
             raise ValueError(f"state: not one of {', '.join(APP_STATES)}")
         self._greeting.state = state
         for link in self._links():
-            link.session.set_state(state)
+            link.session.set_state(state, self._now())
         self._pump()
 
     def set_heartbeat(self, seconds: int) -> None:
-        """Wish another number of seconds between pings, within the server's bounds."""
+        """Wish a number of seconds between pings, within the server's bounds, instead of the one that is learned."""
         self._greeting.heartbeat = seconds
         for link in self._links():
             link.session.set_heartbeat(seconds, self._now())
         self._pump()
 
-    def wake(self) -> None:
-        """The network changed, or the machine woke up: don't wait for timers; try, or find out whether the connection lives."""
+    def wake(self, network: str | None = None) -> None:
+        """The network changed, or the machine woke up: don't wait for timers; try, or find out whether the connection lives.
+        `network` is the label of the one that there is now, if it is known: `wifi`, `cellular`, … What is learned of heartbeats is learned
+        for each."""
+        if network is not None:
+            self._greeting.network = network  # a connection stays on the network that it was made on
         now = self._now()
         if self._current is not None:
             self._current.session.ping(now)
@@ -210,6 +215,7 @@ class Client:
             acks=self._acks,
             now=self._now(),
             limits=self._options.limits,
+            adaptive=self._greeting.learner,
         )
         target = Target(
             self._addresses.next, self._codec.subprotocol, self._codec.binary, f"taco-{SDK}", self._options.tls
@@ -282,6 +288,8 @@ class Client:
     def lost(self, link: Link, code: int | None, reason: str, retry_after_ms: int) -> None:
         if link is not self._current and link is not self._candidate:
             return
+        if code is None:
+            link.session.lost(self._now())
         self._let_go(link)
         if link is self._candidate:
             self._candidate = None
@@ -348,6 +356,9 @@ class Client:
         for link in self._links():
             for message in link.session.take_outgoing():
                 link.transport.send(message)
+        learned = self._greeting.adaptive.take_changed()
+        if learned is not None:
+            self._remember.keep_heartbeats(learned, self._server_ms())
         self._arm()
 
     def _arm(self) -> None:
@@ -382,18 +393,3 @@ class Client:
     def _show(self, status: Status) -> None:
         self._status = status
         self._call(self._on_status, status)
-
-    def _tell(self, problem: Problem) -> None:
-        log.warning("%s%s: %s", problem.kind, f" {problem.message_id}" if problem.message_id else "", problem.error)
-        self._call(self._on_problem, problem)
-
-    def _call(self, callback: Callable[[T], object] | None, argument: T) -> None:
-        """What a callback raises is the application's own: it must not end the connection."""
-        if callback is None:
-            return
-        try:
-            callback(argument)
-        except Exception as error:
-            log.exception("a callback raised")
-            if callback is not self._on_problem:
-                self._call(self._on_problem, Problem("callback", error))

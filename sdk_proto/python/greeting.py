@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from sdk_proto.python.adaptive import AdaptiveHeartbeat
 from sdk_proto.python.options import SDK, Options
 from sdk_proto.python.remember import Remember
 from sdk_proto.python.store import new_install
@@ -10,7 +11,8 @@ from sdk_proto.wire.frames import VERSION, Hello
 
 
 class Greeting:
-    """Makes the hello of each attempt. `state` and `heartbeat` are what the application wished last."""
+    """Makes the hello of each attempt. `state`, `network` and `heartbeat` are what the application said last; `adaptive` knows the
+    interval as long as it wished none."""
 
     def __init__(
         self, options: Options, tokens: Tokens, remember: Remember, report: Callable[[Exception], None]
@@ -22,7 +24,14 @@ class Greeting:
         self._report = report
         self._identity: tuple[str, int] | None = None
         self.state = options.state
+        self.network = options.network
+        self.adaptive = AdaptiveHeartbeat()
         self.heartbeat = options.heartbeat
+
+    @property
+    def learner(self) -> AdaptiveHeartbeat | None:
+        """What a session has to learn with; None if the application has set the interval."""
+        return self.adaptive if self.heartbeat is None else None
 
     async def hello(self) -> Hello:
         """Raises what the token provider raises."""
@@ -36,11 +45,11 @@ class Greeting:
             versions=(VERSION,),
             install=install,
             attempt=attempt,
-            heartbeat=self.heartbeat,
+            heartbeat=self.heartbeat or self.adaptive.interval_s(self.network, foreground=self.state == "foreground"),
             window=options.window,
             state=self.state,
             sdk=SDK,
-            network=options.network,
+            network=self.network,
             features=options.features,
         )
 

@@ -27,10 +27,10 @@ class Options:
     )  # a fixed token can't be renewed: the first refusal then stops the client
     store: Store | str | Path | None = None  # a file for what outlives a restart; None keeps it in memory only
     subprotocol: str = SUBPROTOCOL_PROTO
-    heartbeat: int | None = None  # wished seconds between pings; None leaves it to the server
+    heartbeat: int | None = None  # seconds between pings; None: learned for each network (`adaptive.py`)
     window: int | None = None  # wished number of pushes without an ack
     state: str | None = None  # "foreground" | "background"
-    network: str | None = None
+    network: str | None = None  # label of the network that there is at the start; `Client.wake` tells of another
     features: tuple[str, ...] = ()
     concurrency: int = 1  # handlers side by side; 1 keeps the order of arrival
     handler_timeout_s: float = 30.0

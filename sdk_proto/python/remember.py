@@ -1,4 +1,5 @@
-"""Ids on their way to the store: many at once when the store is slower than the pushes, and known only once they are stored.
+"""What is on its way to the store: ids, many at once when the store is slower than the pushes, and known only once they are stored; and
+what was learned of networks.
 
 While one write is under way the next one gathers, so that the flush to the disk is shared by all that waited for it.
 """
@@ -28,6 +29,7 @@ class Remember:
         self._seen = seen
         self._report = report
         self._waiting: list[Waiting] = []
+        self._learned: str | None = None
         self._writer: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
@@ -39,6 +41,19 @@ class Remember:
             return
         for message_id, expires in known:
             self._seen.add(message_id, expires)
+
+    async def heartbeats(self) -> str | None:
+        """What `keep_heartbeats` was given in an earlier run."""
+        try:
+            return await self._call(lambda: self._store.heartbeats(self._app, self._device))
+        except OSError as error:
+            self._report(error)
+            return None
+
+    def keep_heartbeats(self, learned: str, now_ms: int) -> None:
+        """In place of what was kept before; nobody waits for it."""
+        self._learned = learned
+        self._start(now_ms)
 
     async def next_attempt(self) -> tuple[str, int]:
         """The name of the installation and a new, higher attempt, stored before it is used. Raises OSError."""
@@ -56,6 +71,9 @@ class Remember:
             self._know([item])
             return
         self._waiting.append(item)
+        self._start(now_ms)
+
+    def _start(self, now_ms: int) -> None:
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write_all(now_ms), name="taco-remember")
 
@@ -74,19 +92,23 @@ class Remember:
 
     async def _write_all(self, now_ms: int) -> None:
         try:
-            while self._waiting:
+            while self._waiting or self._learned is not None:
                 batch, self._waiting = self._waiting, []
+                learned, self._learned = self._learned, None
                 gone = self._seen.forget(now_ms)
                 try:
-                    await asyncio.to_thread(self._write, batch, gone)
+                    await self._call(lambda: self._write(batch, gone, learned))  # noqa: B023 - it has run before they change
                 except OSError as error:
                     self._report(error)
                 self._know(batch)
         finally:
             self._writer = None
 
-    def _write(self, batch: list[Waiting], gone: list[int]) -> None:
-        self._store.remember(self._app, self._device, [(message_id, expires) for message_id, expires, _ in batch])
+    def _write(self, batch: list[Waiting], gone: list[int], learned: str | None = None) -> None:
+        if batch:
+            self._store.remember(self._app, self._device, [(message_id, expires) for message_id, expires, _ in batch])
+        if learned is not None:
+            self._store.keep_heartbeats(self._app, self._device, learned)
         if gone:
             self._store.forget(self._app, self._device, gone)
 

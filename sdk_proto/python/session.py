@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import msgspec
 
 from sdk_proto.python.acks import Acks
+from sdk_proto.python.adaptive import AdaptiveHeartbeat
 from sdk_proto.python.heartbeat import Heartbeat
 from sdk_proto.wire.codec import Codec, FrameError
 from sdk_proto.wire.frames import (
@@ -70,6 +71,7 @@ class _State(enum.Enum):
 class Session:
     __slots__ = (
         "_acks",
+        "_adaptive",
         "_codec",
         "_deadline",
         "_greeting",
@@ -91,13 +93,16 @@ class Session:
         acks: Acks,
         now: float,
         limits: Limits = Limits(),
+        adaptive: AdaptiveHeartbeat | None = None,
     ) -> None:
-        """`seen`: the ids that were shown; `acks` outlive the session and may bring what an earlier one couldn't send."""
+        """`seen`: the ids that were shown; `acks` outlive the session and may bring what an earlier one couldn't send, and so does
+        `adaptive`, which learns how long the interval between pings may be; None: it is what hello wishes, or the server's."""
         self._codec = codec
         self._hello = hello
         self._greeting = hello  # as it was sent: what the application changed since then is told after the welcome
         self._seen = seen
         self._acks = acks
+        self._adaptive = adaptive
         self._limits = limits
         self._state = _State.DIALLING
         self._deadline = now + limits.connect_s
@@ -136,7 +141,9 @@ class Session:
         except FrameError as error:
             return [self._fail(f"not a frame: {error}")]
         if self._heartbeat is not None:
-            self._heartbeat.received()
+            quiet_s = self._heartbeat.received(now)
+            if quiet_s is not None and self._adaptive is not None:
+                self._adaptive.answered(self._hello.network, quiet_s)
         events = []
         for frame in frames:
             event = self._take(frame, now)
@@ -155,12 +162,22 @@ class Session:
                 return []
             return [self._fail("no connection in time" if self._state is _State.DIALLING else "no welcome in time")]
         if self._heartbeat.is_dead(now):
+            self.lost(now)
             return [self._fail("no answer to a ping")]
         if self._acks.due_at is not None and now >= self._acks.due_at:
             self.flush()
+            self._heartbeat.sent(now)
         if self._heartbeat.is_ping_due(now):
             self.ping(now)
         return []
+
+    def lost(self, now: float) -> None:
+        """The connection is gone without a word. If a ping was waiting for its answer, the silence before it may have been the reason."""
+        if self._state is _State.LIVE and self._heartbeat is not None and self._adaptive is not None:
+            quiet_s = self._heartbeat.unanswered_quiet_s
+            if quiet_s is not None:
+                self._adaptive.lost(self._hello.network, quiet_s, now)
+        self._state = _State.OVER
 
     def flush(self) -> None:
         """Send waiting acks now."""
@@ -174,20 +191,24 @@ class Session:
         self.flush()
         if self._mark is None:  # an earlier ping may still be unanswered: the next pong is for that one
             self._mark = self._acks.mark
+        self._adapt()
         self._outgoing.append(Ping(self._heartbeat.next_s))
         self._heartbeat.ping_sent(now)
 
     def set_heartbeat(self, seconds: int, now: float) -> None:
-        """Wish another interval between pings; the server hears of it at once, or once it has said welcome."""
+        """Wish another interval between pings, and learn none from now on; the server hears of it at once, or once it has said welcome."""
+        self._adaptive = None
         self._hello = msgspec.structs.replace(self._hello, heartbeat=seconds)
         if self._state is _State.LIVE and self._heartbeat is not None and self._heartbeat.wish(seconds):
             self.ping(now)
 
-    def set_state(self, app: str) -> None:
+    def set_state(self, app: str, now: float) -> None:
         """Tell the server, now or once it has said welcome, that the application went to the foreground or background."""
         self._hello = msgspec.structs.replace(self._hello, state=app)
-        if self._state is _State.LIVE:
+        if self._state is _State.LIVE and self._heartbeat is not None:
             self._outgoing.append(StateChange(app))
+            self._heartbeat.sent(now)
+            self._adapt()
 
     def take_outgoing(self) -> list[bytes]:
         """The WebSocket messages to send, in order."""
@@ -215,6 +236,10 @@ class Session:
             if self._mark is not None:
                 self._acks.confirm(self._mark)
                 self._mark = None
+            if frame.next is not None and self._heartbeat is not None:
+                self._heartbeat.told(frame.next)
+                if self._adaptive is not None:
+                    self._adaptive.bounded(self._heartbeat.bounds)
             return None
         if isinstance(frame, Undecodable):
             self._acks.add(frame.id, "undecodable", now)
@@ -227,13 +252,22 @@ class Session:
             return self._fail(f"the server chose version {frame.version}, which was not offered")
         self._state = _State.LIVE
         self._heartbeat = Heartbeat(frame.heartbeat, self._limits.pong_s, now)
+        if self._adaptive is not None:
+            self._adaptive.welcomed(self._hello.network, frame.heartbeat, now)
+            self._adapt()
         self._acks.reopen(frame.window, now)
         self.flush()
         if self._hello.state is not None and self._hello.state != self._greeting.state:
-            self.set_state(self._hello.state)
+            self.set_state(self._hello.state, now)
         if self._hello.heartbeat is not None and self._hello.heartbeat != self._greeting.heartbeat:
             self.set_heartbeat(self._hello.heartbeat, now)
         return frame
+
+    def _adapt(self) -> None:
+        """Take over what is known by now of the interval that this network bears."""
+        if self._adaptive is not None and self._heartbeat is not None:
+            foreground = self._hello.state == "foreground"
+            self._heartbeat.wish(self._adaptive.interval_s(self._hello.network, foreground=foreground))
 
     def _fail(self, reason: str) -> Failed:
         self._state = _State.OVER

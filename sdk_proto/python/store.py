@@ -1,4 +1,5 @@
-"""Where a client keeps what must outlive a restart: its installation, its count of attempts, and the ids it has shown.
+"""Where a client keeps what must outlive a restart: its installation, its count of attempts, the ids it has shown, and what it has
+learned of the networks it was on.
 
 The methods of a store block; the client calls them in a thread unless the store says that it never waits (`instant`).
 All state is by (app, device), so one file may serve several clients.
@@ -19,6 +20,8 @@ CREATE TABLE IF NOT EXISTS identity (
 CREATE TABLE IF NOT EXISTS seen (
     serial INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, device TEXT NOT NULL, id INTEGER NOT NULL, expires INTEGER NOT NULL,
     UNIQUE (app, device, id));
+CREATE TABLE IF NOT EXISTS heartbeats (
+    app TEXT NOT NULL, device TEXT NOT NULL, learned TEXT NOT NULL, PRIMARY KEY (app, device));
 """
 
 
@@ -41,6 +44,14 @@ class Store(Protocol):
 
     def forget(self, app: str, device: str, ids: Iterable[int]) -> None: ...
 
+    def heartbeats(self, app: str, device: str) -> str | None:
+        """What `keep_heartbeats` was given last; None if nothing."""
+        ...
+
+    def keep_heartbeats(self, app: str, device: str, learned: str) -> None:
+        """Losing it costs a few hours of learning, no more."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -56,6 +67,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._identity: dict[tuple[str, str], tuple[str, int]] = {}
         self._seen: dict[tuple[str, str], dict[int, int]] = {}
+        self._heartbeats: dict[tuple[str, str], str] = {}
 
     def next_attempt(self, app: str, device: str) -> tuple[str, int]:
         install, attempt = self._identity.get((app, device)) or (new_install(), 0)
@@ -74,6 +86,12 @@ class MemoryStore:
         known = self._seen.get((app, device), {})
         for message_id in ids:
             known.pop(message_id, None)
+
+    def heartbeats(self, app: str, device: str) -> str | None:
+        return self._heartbeats.get((app, device))
+
+    def keep_heartbeats(self, app: str, device: str, learned: str) -> None:
+        self._heartbeats[app, device] = learned
 
     def close(self) -> None:
         """Nothing is held."""
@@ -119,6 +137,21 @@ class FileStore:
             rows.executemany(
                 "DELETE FROM seen WHERE app = ? AND device = ? AND id = ?",
                 [(app, device, message_id) for message_id in ids],
+            )
+
+    def heartbeats(self, app: str, device: str) -> str | None:
+        with self._lock, self._transaction() as rows:
+            found = rows.execute(
+                "SELECT learned FROM heartbeats WHERE app = ? AND device = ?", (app, device)
+            ).fetchone()
+        return None if found is None else str(found[0])
+
+    def keep_heartbeats(self, app: str, device: str, learned: str) -> None:
+        with self._lock, self._transaction() as rows:
+            rows.execute(
+                "INSERT INTO heartbeats (app, device, learned) VALUES (?, ?, ?)"
+                " ON CONFLICT (app, device) DO UPDATE SET learned = excluded.learned",
+                (app, device, learned),
             )
 
     def close(self) -> None:

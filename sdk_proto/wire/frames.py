@@ -138,7 +138,10 @@ class Recall(Frame, frozen=True):
 
 
 class Pong(Frame, frozen=True):
+    """`next`: the interval in force, in seconds, where it isn't the one that the ping asked for."""
+
     time: int
+    next: int | None = None
 
 
 class Reply(Frame, frozen=True, kw_only=True):

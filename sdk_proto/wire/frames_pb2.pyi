@@ -191,10 +191,12 @@ class Recall(_message.Message):
     def __init__(self, id: _Optional[int] = ...) -> None: ...
 
 class Pong(_message.Message):
-    __slots__ = ("time",)
+    __slots__ = ("time", "next")
     TIME_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
     time: int
-    def __init__(self, time: _Optional[int] = ...) -> None: ...
+    next: int
+    def __init__(self, time: _Optional[int] = ..., next: _Optional[int] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("id", "status", "body")

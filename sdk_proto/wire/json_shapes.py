@@ -191,9 +191,10 @@ class RecallShape(msgspec.Struct, gc=False):
 
 class PongShape(msgspec.Struct, gc=False):
     time: U53 | None = None
+    next: U32 | None = None
 
     def frame(self) -> Pong:
-        return rules.pong(self.time)
+        return rules.pong(self.time, self.next)
 
 
 class ReplyShape(msgspec.Struct, gc=False):

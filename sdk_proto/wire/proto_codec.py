@@ -268,7 +268,7 @@ _SERVER: dict[str, Callable[[Any], Any]] = {
     "welcome": _read_welcome,
     "push": _read_push,
     "recall": lambda message: rules.recall(message.id),
-    "pong": lambda message: rules.pong(message.time),
+    "pong": lambda message: rules.pong(message.time, _optional(message, "next")),
     "reply": lambda message: rules.reply(
         id=message.id, status=message.status, body=raw_json("reply.body", message.body)
     ),
@@ -330,7 +330,7 @@ _MAKE: dict[type, tuple[str, Callable[[Any], Any]]] = {
     Welcome: ("welcome", _welcome),
     Push: ("push", _push),
     Recall: ("recall", lambda frame: pb.Recall(id=frame.id)),
-    Pong: ("pong", lambda frame: pb.Pong(time=frame.time)),
+    Pong: ("pong", lambda frame: pb.Pong(time=frame.time, next=frame.next)),
     Reply: ("reply", lambda frame: pb.Reply(id=frame.id, status=frame.status, body=bytes(frame.body))),
     Config: (
         "config",

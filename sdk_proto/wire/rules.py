@@ -227,8 +227,10 @@ def recall(id: int) -> Recall:  # noqa: A002 - the field's name
     return Recall(_id("recall.id", id))
 
 
-def pong(time: int | None) -> Pong:
-    return Pong(_number("pong.time", time or 0))
+def pong(time: int | None, next_s: int | None) -> Pong:
+    if next_s == 0:
+        refuse("pong.next", "zero")
+    return Pong(_number("pong.time", time or 0), next_s)
 
 
 def reply(*, id: int | None, status: int | None, body: msgspec.Raw) -> Reply:  # noqa: A002

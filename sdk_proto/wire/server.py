@@ -43,9 +43,10 @@ MINUTE_S = 60.0
 UNSENT_LOOK_S = 5.0  # how often a session with unsent bytes is looked at
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Terms:
-    """What a server grants its clients; one object shared by all sessions."""
+    """What a server grants its clients; one object shared by all sessions. `heartbeat` may be replaced while they live: a session takes
+    the new one over with its next ping."""
 
     heartbeat: HeartbeatPolicy = field(default_factory=HeartbeatPolicy)
     reconnect: Reconnect = field(default_factory=Reconnect)
@@ -234,6 +235,7 @@ class Signed:
         "_foreign",
         "_full_since",
         "_heard",
+        "_heartbeat",
         "_interval_s",
         "_pings",
         "_recalls",
@@ -260,6 +262,7 @@ class Signed:
         self.terms = terms
         self.window = window
         self.unacked = _NONE
+        self._heartbeat = terms.heartbeat  # as its client was told
         self._interval_s = interval_s
         # The nearer of both, and which it is: a second time would cost each session 32 bytes.
         self._ends_at, self._ends_as = (ages_at, _Ends.AGED) if ages_at < ends_at else (ends_at, _Ends.TOKEN)
@@ -374,15 +377,19 @@ class Signed:
             if type(frame) is Ack:
                 self._acked(frame, now, events)
             elif type(frame) is Ping:
-                level = self.terms.heartbeat.ping(self._pings, now)
+                policy = self.terms.heartbeat
+                level = policy.ping(self._pings, now)
                 if level is None:
                     events.append(Close(CloseCode.PINGING_TOO_FAST, "pinging too fast"))
                     break
                 self._pings = level
-                if frame.next is not None:
-                    self._interval_s = self.terms.heartbeat.interval(frame.next)
-                    self.due = min(self.due, self.terms.heartbeat.silent_at(now, self._interval_s))
-                events.append(Send(Pong(wall)))
+                wish = self._interval_s if frame.next is None else frame.next
+                interval_s = policy.interval(wish)
+                if interval_s != self._interval_s or policy is not self._heartbeat:
+                    self._heartbeat = policy
+                    self._interval_s = interval_s
+                    self.due = min(self.due, policy.silent_at(now, interval_s))
+                events.append(Send(Pong(wall, None if interval_s == wish else interval_s)))
             elif type(frame) is Hello:
                 events.append(_HELLO_TWICE)
                 break
@@ -420,7 +427,7 @@ class Signed:
     def tick(self, now: float, unsent: int = 0) -> list[Event]:
         """What time brings. `unsent` is how many bytes the connection couldn't send yet."""
         terms = self.terms
-        silent_at = terms.heartbeat.silent_at(self._heard, self._interval_s)
+        silent_at = self._heartbeat.silent_at(self._heard, self._interval_s)
         if now >= silent_at:
             return [Close(CloseCode.HEARTBEAT_MISSED, "nothing heard for too long")]
         events: list[Event] = []

@@ -207,7 +207,7 @@ describe("pushes", () => {
   });
 
   test("displayed and clicked are reported, those of an offline time after the next welcome", async () => {
-    const it = device();
+    const it = device({ heartbeat: 240 });
     await it.online();
     it.client.displayed("1");
     await it.clock.advance(60);
@@ -291,7 +291,7 @@ describe("reconnecting", () => {
   });
 
   test("no answer to a ping ends the connection", async () => {
-    const it = device();
+    const it = device({ heartbeat: 240 });
     await it.online();
     await it.clock.advance(250_000);
     assert.equal(it.client.status.state, "waiting");

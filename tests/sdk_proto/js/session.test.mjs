@@ -177,7 +177,7 @@ describe("what does not belong", () => {
 test("what changed while hello was on its way is told after the welcome", () => {
   const it = session();
   it.opened(0);
-  it.setState("background");
+  it.setState("background", 0);
   it.setHeartbeat(100, 1);
   assert.deepEqual(sent(it), [{ hello: HELLO }]);
   receive(it, 2, welcome());
@@ -200,6 +200,6 @@ test("acks of a long offline time go out in messages that the server takes", () 
 
 test("going to the background is told", () => {
   const it = live();
-  it.setState("background");
+  it.setState("background", 0);
   assert.deepEqual(sent(it), [{ state: { app: "background" } }]);
 });

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 
+import { AdaptiveHeartbeat } from "../../../sdk_proto/js/adaptive.js";
 import { Backoff } from "../../../sdk_proto/js/backoff.js";
 import { orderOf } from "../../../sdk_proto/js/close.js";
 import { FrameError, decodeServer, encode } from "../../../sdk_proto/js/codec.js";
@@ -48,6 +49,28 @@ describe("messages that must be refused", () => {
 
 test("close codes", () => {
   for (const { code, order } of vectors("close")) assert.equal(orderOf(code), order, `${code}`);
+});
+
+describe("adaptive heartbeat", () => {
+  for (const { name, stored, steps, kept } of vectors("heartbeat")) {
+    test(name, () => {
+      let adaptive = new AdaptiveHeartbeat(stored);
+      let network = "";
+      let last = null;
+      for (const step of steps) {
+        network = step.network ?? network;
+        if (step.do === "welcomed") adaptive.welcomed(network, step.bounds ?? { min: 60, max: 600 }, step.at_s * 1000);
+        else if (step.do === "answered") for (let time = 0; time < (step.times ?? 1); time += 1) adaptive.answered(network, step.quiet_s);
+        else if (step.do === "lost") adaptive.lost(network, step.quiet_s, step.at_s * 1000);
+        else if (step.do === "restart") adaptive = new AdaptiveHeartbeat(last);
+        else assert.fail(step.do);
+        last = adaptive.takeChanged() ?? last;
+        assert.equal(adaptive.intervalS(network, { foreground: false }), step.background_s, JSON.stringify(step));
+        assert.equal(adaptive.intervalS(network, { foreground: true }), step.foreground_s, JSON.stringify(step));
+      }
+      assert.deepEqual(JSON.parse(last), kept);
+    });
+  }
 });
 
 describe("backoff", () => {

@@ -55,13 +55,14 @@ class FakeSession:
 
 
 class FakeGateway:
-    """`answer` decides what a hello gets: a Welcome (the default) or a Bye."""
+    """`answer` decides what a hello gets: a Welcome (the default) or a Bye. Without `pongs` a ping gets no answer."""
 
     def __init__(self) -> None:
         self.url = ""
         self.sessions: asyncio.Queue[FakeSession] = asyncio.Queue()
         self.hellos: list[f.Hello] = []
         self.hello_came: asyncio.Queue[f.Hello] = asyncio.Queue()
+        self.pongs = True
         self.answer: Callable[[f.Hello], f.Welcome | f.Bye | None] = lambda hello: WELCOME
 
     async def session(self) -> FakeSession:
@@ -96,7 +97,7 @@ class FakeGateway:
                 session.acks.put_nowait((message_id, frame.status))
             return
         session.frames.put_nowait(frame)
-        if isinstance(frame, f.Ping):
+        if isinstance(frame, f.Ping) and self.pongs:
             await session.send(f.Pong(1_790_000_000_000))
 
 

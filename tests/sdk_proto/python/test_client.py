@@ -1,17 +1,19 @@
 """The client over real sockets, against a gateway that does what the test says."""
 
 import asyncio
+import json
 import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sdk_proto.python import Client, DropPush, FileStore, Options, Problem, Push
 from sdk_proto.wire import frames as f
 from sdk_proto.wire.subprotocols import SUBPROTOCOLS
 from tests.sdk_proto.python.app import App
-from tests.sdk_proto.python.fake_gateway import FakeGateway
+from tests.sdk_proto.python.fake_gateway import WELCOME, FakeGateway
 
 
 @pytest.mark.parametrize("subprotocol", SUBPROTOCOLS)
@@ -245,6 +247,35 @@ async def test_state_heartbeat_and_config_travel(gateway: FakeGateway) -> None:
         assert (hello.state, hello.heartbeat) == ("background", 9_999)
         with pytest.raises(ValueError, match="state"):
             app.client.set_state("asleep")
+
+
+async def test_what_is_learned_of_a_network_is_kept_and_wished_on_it(gateway: FakeGateway, tmp_path: Path) -> None:
+    path = tmp_path / "device.sqlite"
+    learned = [["wifi", 60, 60, 120, 0, 0, 100, 0], ["cellular", 130, 150, 210, 0, 0, 100, 1]]
+    store = FileStore(path)
+    store.keep_heartbeats("courier", "d-1", json.dumps(learned))
+    short = f.Heartbeat(min=1, max=10, grace=1.5, next=10)  # a silence of less than a second is near enough to 10 s
+    gateway.answer = lambda hello: msgspec.structs.replace(WELCOME, heartbeat=short)
+    gateway.pongs = False
+    app = App(gateway, store=path, network="cellular")
+    async with app.client:
+        session = await gateway.session()
+        assert (session.hello.network, session.hello.heartbeat) == ("cellular", 130)
+        app.client.wake("wifi")  # the connection stays on the network that it was made on
+        assert isinstance(await session.frames.get(), f.Ping)
+        await session.cut()
+        session = await gateway.session()
+        assert (session.hello.network, session.hello.heartbeat) == ("wifi", 10)
+        app.client.wake()
+        assert isinstance(await session.frames.get(), f.Ping)
+        await session.cut()
+        await gateway.session()
+        await app.until("online")
+    kept = json.loads(store.heartbeats("courier", "d-1") or "")
+    store.close()
+    assert [name for name, *_ in kept] == ["cellular", "wifi"]  # in order of use
+    assert kept[0] == learned[1]  # another network answered: nothing is said of this one
+    assert kept[1][5] == 1  # losses
 
 
 async def test_a_push_that_cannot_be_read_is_acked_undecodable(gateway: FakeGateway) -> None:

@@ -132,7 +132,7 @@ def test_what_changed_between_hello_and_welcome_is_told_after_the_welcome() -> N
     talk = Talk()
     talk.session.opened(0)
     talk.heard()
-    talk.session.set_state("background")
+    talk.session.set_state("background", 0)
     talk.session.set_heartbeat(60, 0)
     assert talk.heard() == []
     talk.says(WELCOME)
@@ -141,7 +141,7 @@ def test_what_changed_between_hello_and_welcome_is_told_after_the_welcome() -> N
 
 def test_what_changed_before_hello_is_in_it() -> None:
     talk = Talk()
-    talk.session.set_state("background")
+    talk.session.set_state("background", 0)
     talk.session.opened(0)
     talk.says(WELCOME)
     assert talk.heard() == [msgspec.structs.replace(HELLO, state="background")]

@@ -48,6 +48,22 @@ def test_two_apps_with_one_device_name_share_nothing(make: Callable[[], Store]) 
     store.close()
 
 
+def test_what_was_learned_of_networks_is_kept_for_each_device(make: Callable[[], Store]) -> None:
+    store = make()
+    assert store.heartbeats("a", "d") is None
+    store.keep_heartbeats("a", "d", "old")
+    store.keep_heartbeats("a", "d", "new")
+    store.keep_heartbeats("b", "d", "other")
+    store.close()
+    store = make()
+    assert (store.heartbeats("a", "d"), store.heartbeats("b", "d"), store.heartbeats("a", "e")) == (
+        "new",
+        "other",
+        None,
+    )
+    store.close()
+
+
 def test_the_highest_id_fits(make: Callable[[], Store]) -> None:
     store = make()
     store.remember("a", "d", [(2**63 - 1, 2**53 - 1)])

@@ -7,6 +7,7 @@ import pytest
 from sdk_proto.wire import frames as f
 from sdk_proto.wire.close import CloseCode
 from sdk_proto.wire.codec import Codec
+from sdk_proto.wire.heartbeat import HeartbeatPolicy
 from sdk_proto.wire.server import (
     Acked,
     AcksDropped,
@@ -356,6 +357,29 @@ def test_silence_of_grace_intervals_is_4001() -> None:
     say(session, f.Ping(), at=NOW + 149)
     assert codes(session.tick(NOW + 298)) == []
     assert codes(session.tick(NOW + 299)) == [CloseCode.HEARTBEAT_MISSED]
+
+
+def test_a_wish_outside_the_bounds_is_clamped_and_the_pong_says_so() -> None:
+    session = signed()
+    assert say(session, f.Ping(next=9_999)) == [Send(f.Pong(WALL, 600))]
+    assert session.tick(NOW + 899.9) == []
+    assert codes(session.tick(NOW + 900)) == [CloseCode.HEARTBEAT_MISSED]
+    assert say(signed(), f.Ping(next=5)) == [Send(f.Pong(WALL, 60))]
+    assert say(signed(), f.Ping(next=60)) == [Send(f.Pong(WALL))]
+
+
+def test_new_bounds_reach_a_session_with_its_next_ping_and_its_silence_is_the_old_one_until_then() -> None:
+    terms = Terms()
+    pinging, mute, without_a_wish = (signed(terms=terms, interval_s=600) for _ in range(3))
+    terms.heartbeat = HeartbeatPolicy(min_s=30, max_s=120, default_s=60, grace=2.0)
+    assert mute.tick(NOW + 899) == []
+    assert codes(mute.tick(NOW + 900)) == [CloseCode.HEARTBEAT_MISSED]
+    assert say(without_a_wish, f.Ping()) == [Send(f.Pong(WALL, 120))]
+    assert say(pinging, f.Ping(next=90)) == [Send(f.Pong(WALL))]
+    for session, silent_s in ((without_a_wish, 240), (pinging, 180)):
+        assert session.due == NOW + silent_s
+        assert session.tick(NOW + silent_s - 0.1) == []
+        assert codes(session.tick(NOW + silent_s)) == [CloseCode.HEARTBEAT_MISSED]
 
 
 def test_a_client_may_change_its_interval_with_a_ping() -> None:
