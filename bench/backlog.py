@@ -78,7 +78,7 @@ async def _shares(cluster: ClusterProcess, load: Load, options: argparse.Namespa
 
 async def _share(load: Load, options: argparse.Namespace, pids: dict[str, int]) -> dict[str, float]:
     meter = CpuMeter({name: [pid] for name, pid in pids.items()})
-    load.start_over()
+    await load.start_over()
     meter.start()
     await load.offer(rate=options.rate, seconds=options.seconds, batch=options.batch)
     meter.stop()
@@ -115,8 +115,8 @@ async def _third(cluster: ClusterProcess) -> AsyncIterator[Process]:
 
 async def _backlog(cluster: ClusterProcess, low: Load, urgent: Load, options: argparse.Namespace) -> dict[str, Any]:
     dispatchers = cluster.names("dispatcher")
-    low.start_over()
-    urgent.start_over()
+    await low.start_over()
+    await urgent.start_over()
     for name in dispatchers:
         cluster.pause(name)
     try:

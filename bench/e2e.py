@@ -23,7 +23,7 @@ from typing import Any
 import uvloop
 
 from bench.backends import Running, embedded, real
-from bench.lag import Lag
+from bench.compiled_load import CompiledLoad
 from bench.load import Load, Log
 from bench.machine import CpuMeter, fdatasync_us, percentile, print_header, print_json
 from bench.stored import DELIVERED, StoredWatch
@@ -32,7 +32,7 @@ METHOD = (
     "open loop; latency from the instant a push's batch was due to be sent until its frame was received by the device (p50, p99), and until the API said "
     "that its ack is stored (stored_p99: a sample, asked for every 20 ms); acked_per_s: acks sent within the offering window that the store had in the end; "
     "ledger from the callers' 202s, the devices' logs and the final states (of the API; with real backends, of the tables); durable stores, as printed; "
-    "CPU of whole processes per push by program and server, the client (devices and callers, one process) apart."
+    "CPU of whole processes per push by program and server, the client (devices and callers; compiled, and the process that asks it) apart."
 )
 VOID_LAG_MS = 20.0
 SETTLE_S = 60.0
@@ -59,7 +59,8 @@ def backends(options: argparse.Namespace, data: Path) -> AbstractAsyncContextMan
 
 async def measure(options: argparse.Namespace, running: Running) -> dict[str, Any]:
     """Warm up, offer, settle, and what came of it."""
-    load = Load(
+    made = CompiledLoad if options.client == "compiled" else Load
+    load: Load | CompiledLoad = made(
         apis=running.apis,
         key=running.key,
         gateways=running.gateways,
@@ -68,45 +69,49 @@ async def measure(options: argparse.Namespace, running: Running) -> dict[str, An
         devices=options.devices,
         connections=options.connections,
     )
-    try:
+    async with load:
         await load.sign_in()
         if options.warm_up:
             await load.offer(rate=options.rate / 2, seconds=options.warm_up, batch=options.batch, seed=0)
             await load.settle(SETTLE_S)
-            load.start_over()
-        # What lives now lives to the end: a walk of the collector in the middle would look like a late server.
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        meter = CpuMeter({**running.groups, "client": [os.getpid()]})
-        lag, stored = Lag(), StoredWatch(load.http, load.log, per_s=options.sample)
-        meter.start()
-        lag.start()
-        stored.start()
-        begin, end = await load.offer(rate=options.rate, seconds=options.seconds, batch=options.batch)
-        lag.stop()
-        await load.settle(SETTLE_S)
-        meter.stop()
-        await stored.finish()
-        states = await _final_states(running, load)
-        memory = running.resident_mib()
-        return result(load.log, stored, lag, meter, states, begin=begin, end=end) | {
-            "total_us": round(sum(meter.us_per(len(load.log.due)).values()), 1),
-            "server_mib": sum(memory.values()),
-            "mib": memory,
-        }
-    finally:
-        gc.enable()
-        gc.unfreeze()
-        await load.close()
+            await load.start_over()
+        try:
+            return await _measured(options, running, load)
+        finally:
+            gc.enable()
+            gc.unfreeze()
 
 
-async def _final_states(running: Running, load: Load) -> dict[int, str | None]:
+async def _measured(options: argparse.Namespace, running: Running, load: Load | CompiledLoad) -> dict[str, Any]:
+    # What lives now lives to the end: a walk of the collector in the middle would look like a late server.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    meter = CpuMeter({**running.groups, "client": [os.getpid(), *load.pids]})
+    stored = StoredWatch(load.http, load.newest, per_s=options.sample)
+    meter.start()
+    stored.start()
+    begin, end = await load.offer(rate=options.rate, seconds=options.seconds, batch=options.batch)
+    await load.settle(SETTLE_S)
+    meter.stop()
+    await stored.finish()
+    states = await _final_states(running, load)
+    log, memory = await load.book(), running.resident_mib()
+    return result(log, stored, load.lag_p99_ms, meter, states, begin=begin, end=end) | {
+        "client": options.client,
+        "total_us": round(sum(meter.us_per(len(log.due)).values()), 1),
+        "server_mib": sum(memory.values()),
+        "mib": memory,
+    }
+
+
+async def _final_states(running: Running, load: Load | CompiledLoad) -> dict[int, str | None]:
     """Acks are on their way for a moment after the last frame: what is not delivered yet is looked at again for a while."""
-    states = await running.states(load.http, list(load.log.due))
+    log = await load.book()
+    states = await running.states(load.http, list(log.due))
     until = monotonic() + ACKS_S
     while monotonic() < until:
-        left = [each for each in load.log.received if each in load.log.due and states.get(each) not in DELIVERED]
+        left = [each for each in log.received if each in log.due and states.get(each) not in DELIVERED]
         if not left:
             break
         await asyncio.sleep(0.2)
@@ -115,16 +120,22 @@ async def _final_states(running: Running, load: Load) -> dict[int, str | None]:
 
 
 def result(
-    log: Log, stored: StoredWatch, lag: Lag, meter: CpuMeter, states: dict[int, str | None], *, begin: float, end: float
+    log: Log,
+    stored: StoredWatch,
+    lag_ms: float | None,
+    meter: CpuMeter,
+    states: dict[int, str | None],
+    *,
+    begin: float,
+    end: float,
 ) -> dict[str, Any]:
-    """The figures, from what callers and devices noted."""
+    """The figures, from what callers and devices noted. `lag_ms`: the p99 of the client's own lag."""
     latency = [log.received[message_id] - due for message_id, due in log.due.items() if message_id in log.received]
-    until_stored = [at - log.due[message_id] for message_id, at in stored.stored.items()]
+    until_stored = [at - log.due[message_id] for message_id, at in stored.stored.items() if message_id in log.due]
     settled = {
         message_id for message_id in log.due if message_id in log.received and states.get(message_id) in DELIVERED
     }
     in_window = sum(log.received[message_id] <= end for message_id in settled)
-    lag_ms = _ms(percentile(lag.late_s, 99))
     return {
         "offered_per_s": round(log.offered / (end - begin), 1),
         "acked_per_s": round(in_window / (end - begin), 1),
@@ -142,7 +153,7 @@ def result(
         "wire_duplicates": sum(times - 1 for times in log.frames.values()),
         "screen_duplicates": sum(times - 1 for times in log.shown.values()),
         "remainder": len(log.due) - len(settled),
-        "client_lag_p99_ms": lag_ms,
+        "client_lag_p99_ms": None if lag_ms is None else round(lag_ms, 2),
         "void": lag_ms is None or lag_ms > VOID_LAG_MS,
         "cpu_us": meter.us_per(len(log.due)),
     }
@@ -174,6 +185,9 @@ def main() -> int:
         "--sample", type=float, default=10.0, help="messages a second that are watched until their ack is stored"
     )
     parser.add_argument("--connections", type=int, default=16, help="callers' connections to each API")
+    parser.add_argument(
+        "--client", choices=["compiled", "python"], default="compiled", help="the load's: in C (needs cc) or in Python"
+    )
     parser.add_argument("--gateways", type=int, default=1, help="with real backends; so the next three")
     parser.add_argument("--dispatchers", type=int, default=1)
     parser.add_argument("--apis", type=int, default=1)

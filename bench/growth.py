@@ -77,6 +77,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=15.0, help="of each step")
     parser.add_argument("--batch", type=int, default=10, help="pushes in one request")
     parser.add_argument("--connections", type=int, default=16, help="callers' connections to each API")
+    parser.add_argument(
+        "--client", choices=["compiled", "python"], default="compiled", help="the load's: in C (needs cc) or in Python"
+    )
     parser.add_argument("--data", type=Path, help="keep the stores in this folder; a temporary one otherwise")
     parser.add_argument("--json", action="store_true", help="figures only, on the last line; the rest on stderr")
     parser.set_defaults(gateways=1, dispatchers=1, apis=1, relays=0, config=None, up=[], warm_up=2.0, sample=10.0)

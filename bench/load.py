@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from time import monotonic
+from types import TracebackType
+from typing import Self
 
 import msgspec
 
+from bench.lag import Lag
 from bench.lean_http import HttpFailed, LeanHttp
+from bench.machine import percentile
 from ops.tokens import mint
 from push_core.clock import wall_ms
 from sdk_proto.python.wire_client import Device, Fleet
@@ -34,6 +38,7 @@ class _Answer(msgspec.Struct):
 
 
 _answers = msgspec.json.Decoder(_Answer)
+_single = msgspec.json.Decoder(_Result)
 _encoder = msgspec.json.Encoder()
 
 
@@ -87,6 +92,17 @@ class Load:
         self._priorities = tuple(priorities)
         self.names = [f"{prefix}-{number}" for number in range(devices)]
         self._batches: set[asyncio.Task[None]] = set()
+        self.lag_p99_ms: float | None = None
+        self.pids: list[int] = []
+        """Whose CPU is the load's, besides that of this process."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
 
     def _on_push(self, device: Device, push: Push, is_new: bool) -> None:
         self.log.note(push, is_new, monotonic())
@@ -106,14 +122,24 @@ class Load:
             for name, gateway in zip(self.names, cycle(self._gateways), strict=False):
                 group.create_task(one(name, gateway))
 
-    def start_over(self) -> None:
+    async def start_over(self) -> None:
         """Forget what was noted so far; devices stay connected."""
         self.log = Log()
         self._came_to.clear()
 
+    def newest(self) -> int:
+        """The newest accepted id; 0 before the first."""
+        return next(reversed(self.log.due), 0)
+
+    async def book(self) -> Log:
+        """What was noted until now."""
+        return self.log
+
     async def offer(self, *, rate: float, seconds: float, batch: int, seed: int = 1) -> tuple[float, float]:
         """Send on schedule; the window (begin, end) in monotonic time. Answers are awaited in `settle`."""
         chance = random.Random(seed)
+        lag = Lag()
+        lag.start()
         begin = monotonic() + 0.1
         every = batch / rate
         for number in range(round(rate * seconds / batch)):
@@ -122,20 +148,17 @@ class Load:
             if wait > 0:
                 await asyncio.sleep(wait)
             devices = chance.choices(self.names, k=batch)
-            body = _encoder.encode(
+            messages = [
                 {
-                    "messages": [
-                        {
-                            "target": {"device": device},
-                            "title": "Order 1207",
-                            "body": "Pick up at the corner shop, two bags",
-                            "data": {"order": "1207-33", "step": "pickup"},
-                            "priority": chance.choice(self._priorities),
-                        }
-                        for device in devices
-                    ]
+                    "target": {"device": device},
+                    "title": "Order 1207",
+                    "body": "Pick up at the corner shop, two bags",
+                    "data": {"order": "1207-33", "step": "pickup"},
+                    "priority": chance.choice(self._priorities),
                 }
-            )
+                for device in devices
+            ]
+            body = _encoder.encode(messages[0] if batch == 1 else {"messages": messages})
             self.log.offered += batch
             caller = self._callers[number % len(self._callers)]
             task = self._loop.create_task(self._send(caller, body, devices, due))
@@ -143,6 +166,8 @@ class Load:
             task.add_done_callback(self._batches.discard)
         end = begin + seconds
         await asyncio.sleep(max(0.0, end - monotonic()))
+        lag.stop()
+        self.lag_p99_ms = (percentile(lag.late_s, 99) or 0.0) * 1e3
         return begin, end
 
     @property
@@ -174,15 +199,17 @@ class Load:
 
     async def _send(self, caller: LeanHttp, body: bytes, devices: list[str], due: float) -> None:
         log = self.log
+        single = len(devices) == 1
         try:
-            status, answer = await caller.request("POST", "/v1/messages:batch", body)
+            status, answer = await caller.request("POST", "/v1/messages" if single else "/v1/messages:batch", body)
         except HttpFailed:
             log.unanswered += len(devices)
             return
         if status != 202:
             log.refused[f"http {status}"] += len(devices)
             return
-        for result, device in zip(_answers.decode(answer).results, devices, strict=True):
+        results = [_single.decode(answer)] if single else _answers.decode(answer).results
+        for result, device in zip(results, devices, strict=True):
             if result.id is not None:
                 log.due[int(result.id)] = due
                 log.target[int(result.id)] = device

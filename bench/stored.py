@@ -1,12 +1,12 @@
 """When acks were in the store, as callers see it: some messages are asked for over the API until it says `delivered`."""
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 
 import msgspec
 
 from bench.lean_http import HttpFailed, LeanHttp
-from bench.load import Log
 
 DELIVERED = frozenset({"delivered", "displayed", "clicked"})
 
@@ -23,10 +23,17 @@ class StoredWatch:
     time of the answer that said so, hence at most `every_s` and one request too long."""
 
     def __init__(
-        self, http: LeanHttp, log: Log, *, per_s: float = 10.0, every_s: float = 0.02, give_up_s: float = 30.0
+        self,
+        http: LeanHttp,
+        newest: Callable[[], int],
+        *,
+        per_s: float = 10.0,
+        every_s: float = 0.02,
+        give_up_s: float = 30.0,
     ) -> None:
+        """`newest`: the id that was accepted last; 0 before the first."""
         self._http = http
-        self._log = log
+        self._newest = newest
         self._per_s, self._every_s, self._give_up_s = per_s, every_s, give_up_s
         self._asks: set[asyncio.Task[None]] = set()
         self._chooser: asyncio.Task[None] | None = None
@@ -47,7 +54,7 @@ class StoredWatch:
         newest = 0
         while True:
             await asyncio.sleep(1 / self._per_s)
-            message_id = next(reversed(self._log.due), 0)
+            message_id = self._newest()
             if message_id and message_id != newest:
                 newest = message_id
                 task = loop.create_task(self._ask(message_id))

@@ -238,8 +238,8 @@ def host_and_port(url: str) -> str:
     return urlsplit(url).netloc if "://" in url else url
 
 
-def records(path: Path) -> Iterator[Record]:
-    """What a file of `LoadClient.log` holds, in order."""
-    data = path.read_bytes()
+def records(path: Path, *, after: int = 0) -> Iterator[Record]:
+    """What a file of `LoadClient.log` holds, in order, without the first `after` of them."""
+    data = path.read_bytes()[after * _RECORD.size :]
     for message_id, ns, device, flags in _RECORD.iter_unpack(data[: len(data) // _RECORD.size * _RECORD.size]):
         yield Record(message_id, ns, device, bool(flags & _NEW), bool(flags & _AGAIN))
