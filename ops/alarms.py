@@ -77,6 +77,39 @@ ALARMS = (
         grew("process.not_run", "15m", "instance"),
         "process-stopped.md",
     ),
+    # the door of devices
+    Alarm(
+        "certificate-expiring",
+        TICKET,
+        3600,
+        "a gateway's certificate expires within 14 days",
+        f"min({{gateway.tls.expires_s}}) < {14 * 86_400}",
+        "certificate.md",
+    ),
+    Alarm(
+        "certificate-expires",
+        PAGE,
+        300,
+        "a gateway's certificate expires within 2 days, or has expired: then no device connects",
+        f"min({{gateway.tls.expires_s}}) < {2 * 86_400}",
+        "certificate.md",
+    ),
+    Alarm(
+        "certificate-refused",
+        TICKET,
+        120,
+        "a gateway goes on with its old certificate: the new files are no good",
+        "max by (instance) ({gateway.tls.refused}) == 1",
+        "certificate.md",
+    ),
+    Alarm(
+        "certificate-distrusted",
+        PAGE,
+        300,
+        "more than a fifth of those who begin a TLS handshake do not take a gateway's certificate",
+        'sum(rate({gateway.tls.handshakes}{outcome="distrusted"}[5m])) / sum(rate({gateway.tls.handshakes}[5m])) > 0.2',
+        "certificate.md",
+    ),
     # a server
     Alarm(
         "mariadb-down",

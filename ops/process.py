@@ -12,7 +12,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+import structlog
+
 from ops import logs
+
+log = structlog.get_logger(__name__)
 
 SAME_SIGNAL_S = 0.3  # timeout(1) and shells pass one signal on twice: that is not an impatient user
 
@@ -64,6 +68,16 @@ class Told:
             self._at = self._loop.time()
         elif self._loop.time() - self._at > SAME_SIGNAL_S:  # asked twice: at once
             os._exit(128 + number)
+
+
+def on_hangup(reload: Callable[[], None]) -> None:
+    """SIGHUP asks the running loop for this, instead of ending the process."""
+
+    def hung_up() -> None:
+        log.info("told to read its files again")
+        reload()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
 
 
 def exit_after(seconds: float, status: int) -> None:

@@ -53,12 +53,14 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A program on open ports. `where` is asked once it has started. `pages` and `actions` are its own on the admin port."""
+    """A program on open ports. `where` is asked once it has started. `pages` and `actions` are its own on the admin port;
+    `reload` reads files again when SIGHUP asks for it, None: it ends the program, as it does by default."""
 
     program: Program
     where: Callable[[], Where]
     pages: Mapping[str, Page] = field(default_factory=dict)
     actions: Mapping[str, Page] = field(default_factory=dict)
+    reload: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)  # no slots: with them Python 3.11 can't make an instance of a frozen generic class
@@ -147,6 +149,8 @@ class Life(Generic[P]):
                 return 0
             made = starting.result()
             inside.add(made.pages, made.actions)
+            if made.reload is not None:
+                process.on_hangup(made.reload)
             try:
                 announce(self._serving(made.where(), inside.port))
                 process.settle_collector(plan.process.collect_after)

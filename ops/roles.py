@@ -59,7 +59,13 @@ def gateway(settings: AllSettings, data: Path | None) -> Plan[GatewayPorts]:
         def where() -> Where:
             return Where(_ports(ws=program.url, rpc=program.address), program.url)
 
-        return Made(program, where, drain_pages(program.drain), drain_actions(program.drain))
+        return Made(
+            program,
+            where,
+            drain_pages(program.drain),
+            drain_actions(program.drain),
+            reload=program.reload if settings.gateway.tls_cert is not None else None,
+        )
 
     own = settings.gateway
     return Plan(

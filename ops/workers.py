@@ -6,6 +6,7 @@ what dies, says on its admin port whether any worker is ready, and passes the en
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 import time
@@ -119,6 +120,8 @@ class Parent:
         with closing(hold_port(own.gateway.host, own.gateway.port)) as held:
             async with inside:
                 try:
+                    if own.gateway.tls_cert is not None:
+                        process.on_hangup(self._pass_on_hangup)
                     for spec in self._workers.specs(held.getsockname()[1]):
                         self._supervisor.start(spec)
                     return await self._serve(told, inside, announce)
@@ -157,6 +160,13 @@ class Parent:
             except ChildFailed as failed:
                 if failed.status is not None:
                     raise
+
+    def _pass_on_hangup(self) -> None:
+        """To those that serve: whoever is starting reads its files anyway, and would be ended by it."""
+        for child in self._supervisor.children:
+            if child.state is State.READY and child.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGHUP)
 
     def _said(self, inside: Inside) -> dict[str, Any]:
         """As a program's line, with its workers."""

@@ -6,7 +6,7 @@ Composition only. The adapters in `ports` are shared with other programs of the 
 import asyncio
 import random
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -35,6 +35,9 @@ from push_gateway.registry import Registry
 from push_gateway.settings import GatewaySettings
 from push_gateway.sign_in import SignIns
 from push_gateway.sign_out import SignOuts
+from push_gateway.tls.certificates import Files
+from push_gateway.tls.handshake import Handshakes
+from push_gateway.tls.keeper import Keeper
 from push_gateway.wheel import Wheel
 from sdk_proto.wire.close import CloseCode
 from sdk_proto.wire.heartbeat import HeartbeatPolicy
@@ -115,9 +118,18 @@ class Gateway:
             timeout_s=settings.store_timeout_s / 2,
         )
         self._listener = ports.rpc.listen(node=Node(self._context), zone=settings.zone)
-        self._gate = Gate(settings, lambda: Entrance(self._context))
+        files = Files.of(settings)
+        self._certificate = None if files is None else Keeper(files, ports.metrics, clock, every_s=settings.tls_check_s)
+        self._gate = Gate(settings, self._door())
         self._control = ports.control
         self.drain = Drain(self._context, self._gate, ports.metrics)
+
+    def _door(self) -> Callable[[], asyncio.Protocol]:
+        def entrance() -> Entrance:
+            return Entrance(self._context)
+
+        certificate = self._certificate
+        return entrance if certificate is None else Handshakes(self._context, lambda: certificate.context, entrance)
 
     @property
     def url(self) -> str:
@@ -150,6 +162,11 @@ class Gateway:
             missing.append("this node's lease in presence is not held")
         return missing
 
+    def reload(self) -> None:
+        """Look at the certificate's files now."""
+        if self._certificate is not None:
+            self._certificate.reload()
+
     @property
     def sessions(self) -> int:
         """Signed in now."""
@@ -170,6 +187,8 @@ class Gateway:
             self._crew.keep("wheel", self._turn_wheel)
             self._crew.keep("metrics", self._flush_metrics)
             self._crew.keep("lag", self._lag.sample)
+            if self._certificate is not None:
+                self._crew.keep("certificate", self._certificate.look)
             await self._gate.open()
         except BaseException:
             await self.stop(self._settings.store_timeout_s)

@@ -53,7 +53,8 @@ class Gate:
                 f"[gateway] host and port: can't listen on {settings.host}:{self._port} ({why or error})"
             ) from None
         host, self._port = self._server.sockets[0].getsockname()[:2]
-        self.url = f"ws://{f'[{host}]' if ':' in host else host}:{self._port}{handshake.PATH}"
+        scheme = "ws" if settings.tls_cert is None else "wss"
+        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._port}{handshake.PATH}"
 
     async def shut(self) -> None:
         """Who waits in the kernel's queue is let in first: a listener that is closed resets them, also where others listen on the same

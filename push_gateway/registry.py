@@ -4,13 +4,20 @@ A joining session is here before presence is told of it, so that whoever finds i
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from push_core.models import DeviceKey
 
 if TYPE_CHECKING:
     from push_gateway.connection import Connection
-    from push_gateway.link import Link
+
+
+class Open(Protocol):
+    """A connection, whatever it is for at the moment."""
+
+    def close(self, code: int, reason: str = "", *, retry_after_ms: int = 0) -> None: ...
+
+    def abort(self) -> None: ...
 
 
 class Registry:
@@ -19,7 +26,7 @@ class Registry:
     __slots__ = ("_epoch", "connections", "joining", "signed")
 
     def __init__(self) -> None:
-        self.connections: set[Link] = set()
+        self.connections: set[Open] = set()
         self.signed: dict[DeviceKey, Connection] = {}
         self.joining: dict[DeviceKey, list[Connection]] = {}
         self._epoch = 0

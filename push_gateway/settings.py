@@ -1,6 +1,7 @@
 """Settings of a gateway: every timeout, bound and interval it uses. Section `[gateway]`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from push_core.settings import setting
 from push_core.shards import DEFAULT_ZONE
@@ -49,6 +50,26 @@ class GatewaySettings:
     )
     shed_cool_off_s: float = setting(1.0, "For how long after that they still do.", at_least=0.0)
     shed_least: int = setting(1_000, "So many sign-ins under way are never too many.", at_least=1)
+
+    tls_cert: Path | None = setting(
+        None,
+        "The gateway's certificate and those that lead to the root (PEM): devices connect with wss://. None: no TLS.",
+    )
+    tls_key: Path | None = setting(
+        None, "Its private key (PEM, without a password). None: it is in the file of tls_cert."
+    )
+    tls_clients: str = setting(
+        "none",
+        "Whether devices show certificates of their own. optional: one that is shown must be good.",
+        choices=("none", "optional", "required"),
+    )
+    tls_client_ca: Path | None = setting(None, "Authorities that sign the certificates of devices (PEM).")
+    tls_check_s: float = setting(
+        5.0, "How often those files are looked at; new handshakes get what has changed. SIGHUP: at once.", at_least=0.01
+    )
+    tls_handshake_timeout_s: float = setting(
+        10.0, "Time for the TLS handshake, waiting for its turn included; then the connection ends.", at_least=0.01
+    )
 
     max_head_bytes: int = setting(8_192, "Largest upgrade request, in bytes; a larger one gets HTTP 431.", at_least=256)
     upgrade_timeout_s: float = setting(5.0, "Time for the upgrade request to arrive.", at_least=0.01)

@@ -43,6 +43,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "httpx": ("dispatcher/fallback/*", "ops/commands/http.py", "ops/demo_calls.py"),
     "httpcore": ("dispatcher/fallback/guarded_http.py",),
     "jwt": ("push_gateway/*token*.py", "ops/tokens.py"),
+    "cryptography": ("push_gateway/tls/certificates.py",),
     "redis": ("push_core/redis/*",),
     "hiredis": ("push_core/redis/*",),
     "aiormq": ("push_core/queues/amqp*.py",),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,12 @@ def listen(
             show_default="from DATA/demo.json",
         ),
     ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca", metavar="FILE", help="Authorities to believe (PEM) with wss://.", show_default="the system's"
+        ),
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -58,12 +65,27 @@ def listen(
         return mint_for(device, app, secret, data)
 
     try:
-        options = Options(url=gateway, app=app, device=device, token=token or fresh, store=store, stop_grace_s=1.0)
+        options = Options(
+            url=gateway,
+            app=app,
+            device=device,
+            token=token or fresh,
+            store=store,
+            stop_grace_s=1.0,
+            tls=_believing(ca) if ca is not None else None,
+        )
         ended = asyncio.run(_listen(options, count, as_json=as_json))
     except ValueError as error:
         fail(str(error), Exit.USAGE)
     if ended is not None:
         fail(f"the gateway ended it: {ended.reason or 'no reason given'} (close code {ended.code})")
+
+
+def _believing(ca: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(ca))
+    except (ssl.SSLError, OSError):
+        fail(f"--ca: {ca} holds no certificate that can be read (PEM)", Exit.USAGE)
 
 
 async def _listen(options: "Options", count: int | None, *, as_json: bool) -> "Status | None":

@@ -4,6 +4,7 @@ import asyncio
 import resource
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ async def examine(patient: Patient) -> list[Check]:
         _nodes(patient),
         _control(patient),
         _process(patient),
+        _certificate(patient),
     ]
     return [check for checks in await asyncio.gather(*looks) for check in checks]
 
@@ -205,6 +207,23 @@ async def _process(patient: Patient) -> list[Check]:
         schemes = {port: str(getattr(stores, port)).partition("://")[0] for port in ("claims", "limits")}
         found += judge.alone(schemes)
     return found
+
+
+async def _certificate(patient: Patient) -> list[Check]:
+    """Reads the files as the gateway does."""
+    from push_gateway.tls.certificates import Files, load
+
+    async def look() -> list[Check]:
+        files = Files.of(patient.settings.gateway)
+        if files is None:
+            return []
+        loaded = await asyncio.to_thread(load, files)
+        now = datetime.now(UTC)
+        if now < loaded.begins:
+            return [fail("gateway, certificate", loaded.problem(now) or "", "correct the clock, or wait")]
+        return judge.certificate(loaded.expires, now, files.key.stat().st_mode)
+
+    return await _asked("gateway, certificate", look())
 
 
 # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from ops.doctor.check import Check, fail, ok, warn
@@ -11,6 +12,7 @@ from push_core.shards import ShardMap
 CLOCK_WARN_MS, CLOCK_FAIL_MS = 500, 5_000
 RESERVE = 10  # connections that people and backups need
 KEY_LENGTH = 16
+CERTIFICATE_LEFT = timedelta(days=14)
 SPARE_FILES = 200  # descriptors beside connections: stores, peers, files
 _OLDEST = {"Redis": (6, 2), "RabbitMQ": (3, 8)}
 
@@ -108,6 +110,26 @@ def descriptors(most: int, connections: Mapping[str, int]) -> list[Check]:
         said = f"{wanted} connections and {SPARE_FILES} more of {most} files"
         do = f"raise the limit of open files (ulimit -Hn, LimitNOFILE=), or lower [{program}] max_connections"
         found.append(ok(name, said) if need <= most else warn(name, said, do))
+    return found
+
+
+def certificate(expires: datetime, now: datetime, mode: int) -> list[Check]:
+    """The gateway's; `mode`: the rights of its key's file."""
+    name, left = "gateway, certificate", expires - now
+    said = f"good until {expires:%Y-%m-%d %H:%M} UTC, {left.days} days"
+    do = "renew it now; a running gateway takes the new files by itself"
+    if left <= timedelta():
+        found = [fail(name, f"expired at {expires:%Y-%m-%d %H:%M} UTC", do)]
+    else:
+        found = [warn(name, said, do) if left < CERTIFICATE_LEFT else ok(name, said)]
+    rights = f"{mode & 0o777:04o}"
+    if mode & 0o007:
+        do = "chmod o-rwx it, and take a new key if it has been so for long"
+        found.append(fail("gateway, key", f"its rights are {rights}: everybody on this machine can use it", do))
+    elif mode & 0o070:
+        found.append(warn("gateway, key", f"its rights are {rights}", "chmod 600, unless that group is meant"))
+    else:
+        found.append(ok("gateway, key", f"its rights are {rights}"))
     return found
 
 

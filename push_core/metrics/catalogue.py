@@ -51,6 +51,19 @@ class Metric(enum.Enum):
         "1 while the node takes no new devices because it was told to move them away",
     )
     GW_CLOSED = ("gateway.closed", "count", "Connections closed by us", "code")
+    GW_TLS_HANDSHAKES = (
+        "gateway.tls.handshakes",
+        "count",
+        "TLS handshakes by how they ended; resumed: with a ticket, distrusted: by the client, client_certificate: it has no good one",
+        "outcome",
+    )
+    GW_TLS_RELOADS = ("gateway.tls.reloads", "count", "Changed certificate files: taken or refused", "outcome")
+    GW_TLS_REFUSED = (
+        "gateway.tls.refused",
+        "gauge",
+        "1 while the certificate files are not those in use: they are no good",
+    )
+    GW_TLS_EXPIRES = ("gateway.tls.expires_s", "gauge", "Seconds until the certificate in use expires; below 0 it has")
     GW_PUSHES = ("gateway.pushes", "count", "Pushes offered by outcome", "outcome")
     GW_ACKS = ("gateway.acks", "count", "Acknowledged ids by status", "status")
     GW_ACKS_FOREIGN = ("gateway.acks.foreign", "count", "Acks for ids that this session was not sent")

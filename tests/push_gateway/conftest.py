@@ -7,6 +7,7 @@ import uvloop
 from sdk_proto.wire.codec import Codec
 from sdk_proto.wire.subprotocols import JSON, PROTO
 from tests.push_gateway.support import Node, Site, open_site
+from tests.support.certificates import Authority, Files
 
 BOTH_LOOPS = "test_connection"  # transports differ most in what they do at the ends of connections
 
@@ -16,6 +17,12 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
     if BOTH_LOOPS in item.nodeid:
         return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """For the loopback interface."""
+    return Authority(tmp_path_factory.mktemp("certificates")).issue("127.0.0.1", "localhost")
 
 
 @pytest.fixture

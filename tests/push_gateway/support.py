@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from push_gateway.settings import GatewaySettings
 from sdk_proto.wire import frames as f
 from sdk_proto.wire.codec import Codec
 from sdk_proto.wire.subprotocols import JSON
+from tests.support.certificates import Files
 from tests.support.envelopes import sample
 
 APP = "courier"
@@ -172,6 +174,8 @@ class Node:
     gateway: Gateway
     ports: Ports
     receipts: FakeReceipts
+    tls: ssl.SSLContext | None = None
+    """What its devices need to believe it."""
     clients: list[Client] = field(default_factory=list)
 
     @property
@@ -180,6 +184,8 @@ class Node:
 
     async def client(self, codec: Codec = JSON, **options: Any) -> Client:
         usual: dict[str, Any] = {"subprotocols": [Subprotocol(codec.subprotocol)], "compression": None, "proxy": None}
+        if self.tls is not None:
+            usual["ssl"] = self.tls
         client = Client(await connect(self.url, ping_interval=None, **(usual | options)), codec)
         self.clients.append(client)
         return client
@@ -247,10 +253,13 @@ class Site:
         await listener.start()
         return cls(ports, receipts, listener)
 
-    async def node(self, **settings: Any) -> Node:
+    async def node(self, *, tls: Files | None = None, **settings: Any) -> Node:
+        """With `tls` the gateway's certificate, it speaks TLS alone."""
+        if tls is not None:
+            settings = {"tls_cert": tls.cert, "tls_key": tls.key} | settings
         gateway = Gateway(replace(QUICK, **settings), self.ports, Clock())
         await gateway.start()
-        node = Node(gateway, self.ports, self.receipts)
+        node = Node(gateway, self.ports, self.receipts, None if tls is None else tls.client())
         self.nodes.append(node)
         return node
 

@@ -13,6 +13,13 @@ from sdk_proto.wire.codec import Codec
 from sdk_proto.wire.subprotocols import JSON
 from tests.push_gateway.support import APP, Client, Node, Site, offer, token
 from tests.push_gateway.test_handshake import request
+from tests.support.certificates import Files
+
+
+@pytest.fixture(params=["plain", "tls"])
+async def node(site: Site, request: pytest.FixtureRequest, certificate: Files) -> Node:
+    """What goes wrong on a connection goes wrong in the same way with TLS below it."""
+    return await site.node(tls=certificate if request.param == "tls" else None)
 
 
 class Raw:
@@ -24,8 +31,8 @@ class Raw:
 
     @classmethod
     async def to(cls, node: Node) -> "Raw":
-        host, port = node.url.removeprefix("ws://").partition("/")[0].split(":")
-        return cls(*await asyncio.open_connection(host, int(port)))
+        host, port = node.url.partition("//")[2].partition("/")[0].split(":")
+        return cls(*await asyncio.open_connection(host, int(port), ssl=node.tls))
 
     async def upgrade(self) -> None:
         self.write(request())
@@ -190,8 +197,10 @@ async def test_a_neighbour_is_not_disturbed_by_a_hostile_one(node: Node, codec: 
     await client.pong()
 
 
-async def test_a_slow_reader_is_closed_and_its_neighbour_is_not(site: Site) -> None:
-    node = await site.node(unsent_limit_bytes=4_096, window_max=256, close_linger_s=0.05)
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+async def test_a_slow_reader_is_closed_and_its_neighbour_is_not(site: Site, certificate: Files, secure: bool) -> None:
+    tls = certificate if secure else None
+    node = await site.node(unsent_limit_bytes=4_096, window_max=256, close_linger_s=0.05, tls=tls)
     slow, good = await node.client(), await node.device("good", window=256)
     await slow.sign_in("slow", window=256)
     slow.socket.transport.pause_reading()
@@ -261,6 +270,7 @@ async def test_half_a_frame_while_joining_is_heard_when_the_other_half_comes(sit
     raw.frame(JSON.encode([f.Hello(app=APP, device="d-1", token=token("d-1"), versions=(1,))]))
     await asked.wait()
     (connection,) = node.gateway._context.registry.connections
+    assert isinstance(connection, Link)
     ping = Frame(Opcode.PING, b"still there?").serialize(mask=True)
     raw.write(ping[:9])
     while not connection._unread:
@@ -282,6 +292,7 @@ async def test_a_flood_takes_turns_with_everybody_else(node: Node, monkeypatch: 
     raw = await Raw.to(node)
     await raw.upgrade()
     (connection,) = node.gateway._context.registry.connections
+    assert isinstance(connection, Link)
     flood = Frame(Opcode.PING, b"").serialize(mask=True) * 10_000
     sizes.clear()
     connection.data_received(flood)  # as one read

@@ -42,7 +42,7 @@ async def site(redis: RedisServer, proxy: TcpProxy) -> AsyncIterator[Site]:
 
 @pytest.fixture
 async def node(site: Site) -> Node:
-    return await site.node(**OFTEN)
+    return await site.node(tls=None, **OFTEN)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A certificate authority for tests, and certificates that it signs."""
 
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -12,12 +13,21 @@ from cryptography.x509.oid import NameOID
 
 from push_core.rpc.trust import Certificates
 
+HOUR = timedelta(hours=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Files:
     cert: Path
     key: Path
     ca: Path
+
+    def client(self, *, certificate: bool = False) -> ssl.SSLContext:
+        """What a client needs that believes the authority; `certificate`: it shows this one too."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        if certificate:
+            context.load_cert_chain(self.cert, self.key)
+        return context
 
     def load(self, name: str | None = None) -> Certificates:
         loaded = Certificates.load(self.cert, self.key, self.ca, name)
@@ -41,12 +51,12 @@ class Authority:
         self.ca = folder / "ca.pem"
         self.ca.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, *names: str, file: str = "node") -> Files:
-        """For these hosts: names or addresses."""
+    def issue(self, *names: str, file: str = "node", begins: timedelta = -HOUR, ends: timedelta = HOUR) -> Files:
+        """For these hosts: names or addresses; good from `begins` to `ends`, counted from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, file)])
         cert = (
-            _begun(subject, self._name, key.public_key())
+            _begun(subject, self._name, key.public_key(), begins, ends)
             .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -60,7 +70,13 @@ class Authority:
         return files
 
 
-def _begun(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _begun(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    begins: timedelta = -HOUR,
+    ends: timedelta = HOUR,
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -68,8 +84,8 @@ def _begun(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_before(now + begins)
+        .not_valid_after(now + ends)
     )
 
 

@@ -1,5 +1,6 @@
 """What `taco doctor` makes of what it finds."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -92,3 +93,18 @@ def test_a_copy_of_control_that_is_behind_or_broken_is_found() -> None:
 
 def test_what_the_asking_took_is_not_held_against_a_clock() -> None:
     assert [ahead_ms(theirs, 100.0, 102.0) for theirs in (99.0, 100.0, 101.9, 102.5)] == [-1_000, 0, 0, 500]
+
+
+@pytest.mark.parametrize(
+    ("days", "mode", "verdicts"),
+    [
+        (60, 0o100600, ["ok", "ok"]),
+        (13, 0o100640, ["warn", "warn"]),
+        (-1, 0o100644, ["fail", "fail"]),
+    ],
+)
+def test_a_gateways_certificate_and_who_can_read_its_key(days: int, mode: int, verdicts: list[str]) -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    checks = judge.certificate(now + timedelta(days=days), now, mode)
+    assert [check.verdict for check in checks] == verdicts
+    assert all(bool(check.do) == (check.verdict != "ok") for check in checks)
