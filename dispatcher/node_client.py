@@ -57,6 +57,15 @@ class NodeClient:
         return self._suspect or self._clock.monotonic() - oldest >= self._settings.silent_node_s
 
     @property
+    def patience_s(self) -> float:
+        """How long a batch should wait for an answer: what a call under way has waited already counts, so that a node which stops answering costs
+        all batches together `slow_node_s`, and not each of them."""
+        if not self._began or self.holding_up:  # then `deliver` answers at once
+            return self._settings.slow_node_s
+        oldest = next(iter(self._began.values()))
+        return max(0.0, self._settings.slow_node_s - (self._clock.monotonic() - oldest))
+
+    @property
     def unreached_s(self) -> float:
         """For how long every call has found nobody at the address; 0 if the last one found somebody, however it ended."""
         since = self._unreached_since

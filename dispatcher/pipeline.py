@@ -124,9 +124,10 @@ class Pipeline:
         if not shares:
             return answers
         loop = asyncio.get_running_loop()
+        patience_s = [self.nodes.of(share.node).patience_s for share in shares]
         calls = {loop.create_task(self._offer(share), name="offer"): share for share in shares}
         try:
-            done, waiting = await asyncio.wait(calls, timeout=self.settings.slow_node_s)
+            done, waiting = await _each_in_its_time(list(calls), patience_s)
         except asyncio.CancelledError:
             for call in calls:
                 call.cancel()
@@ -271,3 +272,19 @@ class Pipeline:
         now = self.clock.wall_ms()
         channel = "long" if node else ""
         self.trail.write([event(delivery, step, now, channel=channel, node=node) for delivery in deliveries])
+
+
+async def _each_in_its_time(
+    calls: Sequence["asyncio.Task[list[Answer]]"], patience_s: Sequence[float]
+) -> "tuple[list[asyncio.Task[list[Answer]]], list[asyncio.Task[list[Answer]]]]":
+    """Those that ended, and those that were not waited for any longer, each for its own time."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    waiting = list(calls)
+    for seconds in sorted(set(patience_s)):
+        in_time = [call for call, patience in zip(calls, patience_s, strict=True) if patience >= seconds]
+        await asyncio.wait(in_time, timeout=max(0.0, began + seconds - loop.time()))
+        waiting = [call for call in calls if not call.done()]
+        if not waiting:
+            break
+    return [call for call in calls if call.done()], waiting

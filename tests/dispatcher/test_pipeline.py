@@ -293,6 +293,26 @@ async def test_a_slow_node_holds_up_nobody_else() -> None:
     await world.close()
 
 
+async def test_what_one_batch_has_waited_for_a_node_the_next_one_need_not() -> None:
+    world = await World.open(DispatcherSettings(slow_node_s=30.0, silent_node_s=60.0))
+    slow, quick = await world.node("gw-1"), await world.node("gw-2")
+    await slow.connect("d-1")
+    await quick.connect("d-2")
+    slow.gate = asyncio.Event()
+    waits = asyncio.create_task(world.push("d-1"))
+    while not slow.calls:
+        await asyncio.sleep(0)
+    world.time.advance(30.0)
+    await world.push("d-1", "d-2")  # returns at once, not after 30 s
+    assert not waits.done()
+    assert [row[2] for row in quick.written] == ["d-2"]
+    slow.gate.set()
+    first = await waits
+    assert await world.crew.finish(5.0)
+    assert first.id in {row[0] for row in slow.written}
+    await world.close()
+
+
 async def test_a_late_answer_is_settled_when_it_comes() -> None:
     world = await World.open(DispatcherSettings(slow_node_s=0.02))
     node = await world.node()
