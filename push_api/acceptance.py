@@ -55,6 +55,7 @@ class Acceptance:
         bound: int,
         timeout_s: float,
         collision_tries: int,
+        every_s: float = 0.0,
     ) -> None:
         self._messages = messages
         self._issuing = issuing
@@ -67,7 +68,13 @@ class Acceptance:
         self._tries = collision_tries
         self._under_way = 0
         self._commits: Batcher[Group, list[Outcome]] = Batcher(
-            self._commit_groups, largest=largest, bound=bound, parallel=parallel, name="api.commit", size=_size
+            self._commit_groups,
+            largest=largest,
+            bound=bound,
+            parallel=parallel,
+            every_s=every_s,
+            name="api.commit",
+            size=_size,
         )
 
     async def accept(self, app: App, drafts: Sequence[Draft], traceparent: str) -> list[Outcome]:

@@ -84,6 +84,7 @@ class PushApi:
             bound=settings.commit_bound,
             timeout_s=settings.commit_timeout_s,
             collision_tries=settings.collision_tries,
+            every_s=settings.commit_every_ms / 1_000,
         )
         self._auth = Authenticator(
             ports.devices,

@@ -76,6 +76,12 @@ class ApiSettings:
     commit_parallel: int = setting(
         1, "Commits under way at a time. While one is, the next batch gathers.", at_least=1, at_most=64
     )
+    commit_every_ms: int = setting(
+        10,
+        "Shortest time between the beginnings of two commits: what comes faster is gathered, and every stage behind has its costs by the batch.",
+        at_least=0,
+        at_most=1_000,
+    )
     commit_bound: int = setting(20_000, "Most messages waiting for a commit; more get 503.", at_least=500)
     commit_timeout_s: float = setting(5.0, "Time for one commit; then its outcome is unknown (503).", at_least=0.01)
     store_timeout_s: float = setting(5.0, "Time for any other call to a store.", at_least=0.01)

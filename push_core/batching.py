@@ -18,7 +18,8 @@ class Batcher(Generic[T, R]):
     """Gathers items and hands them to `work` as lists of at most `largest`, `parallel` lists at a time.
 
     `work` returns one result per item, in order; an exception that it raises reaches every item of that list, and a result that is an
-    exception reaches its own item only. `linger_s` is how long a batch waits for company when nothing is under way. At `bound` items
+    exception reaches its own item only. `linger_s` is how long a batch waits for company when nothing is under way. Between the beginnings of two
+    lists `every_s` pass at least, unless there is enough for a full one: what comes alone goes at once, what comes fast goes together. At `bound` items
     waiting, `submit` raises Overloaded. With `size` an item counts for so many: a request that brings a list is one item and one future,
     and an item larger than `largest` is a batch alone.
     """
@@ -31,6 +32,7 @@ class Batcher(Generic[T, R]):
         bound: int,
         parallel: int = 1,
         linger_s: float = 0.0,
+        every_s: float = 0.0,
         name: str = "batcher",
         size: Callable[[T], int] | None = None,
     ) -> None:
@@ -40,11 +42,14 @@ class Batcher(Generic[T, R]):
         self._bound = bound
         self._parallel = parallel
         self._linger_s = linger_s
+        self._every_s = every_s
+        self._began_at = float("-inf")  # in the loop's time
         self._name = name
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._waiting_size = 0
         self._under_way: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._lingering = False  # the timer's time is not now
         self._closed = False
 
     def __len__(self) -> int:
@@ -71,19 +76,25 @@ class Batcher(Generic[T, R]):
             self._waiting.append((item, future))
             futures.append(future)
         if len(self._under_way) < self._parallel:
-            full = self._waiting_size >= self._largest
-            if full and isinstance(self._timer, asyncio.TimerHandle):
-                self._timer.cancel()  # there is no room for more company
-                self._timer = None
-            if self._timer is None:
-                # A turn of the loop at least, so that all requests read in this turn share the batch.
-                linger = self._linger_s > 0 and not full
-                self._timer = loop.call_later(self._linger_s, self._start) if linger else loop.call_soon(self._start)
+            self._start_soon(self._linger_s)
         return futures
+
+    def _start_soon(self, linger_s: float) -> None:
+        full = self._waiting_size >= self._largest
+        if full and self._lingering and self._timer is not None:
+            self._timer.cancel()  # there is no room for more company
+            self._timer = None
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            wait_s = 0.0 if full else max(linger_s, self._began_at + self._every_s - loop.time())
+            self._lingering = wait_s > 0
+            # A turn of the loop at least, so that all requests read in this turn share the batch.
+            self._timer = loop.call_later(wait_s, self._start) if wait_s > 0 else loop.call_soon(self._start)
 
     async def close(self) -> None:
         """Take nothing more; return when everything taken has its result."""
         self._closed = True
+        self._every_s = 0.0
         if self._timer is not None:
             self._timer.cancel()
             self._start()
@@ -95,9 +106,14 @@ class Batcher(Generic[T, R]):
         while self._waiting and len(self._under_way) < self._parallel:
             count = self._next_count()
             batch, self._waiting = self._waiting[:count], self._waiting[count:]
-            task = asyncio.get_running_loop().create_task(self._run(batch), name=self._name)
+            loop = asyncio.get_running_loop()
+            self._began_at = loop.time()
+            task = loop.create_task(self._run(batch), name=self._name)
             self._under_way.add(task)
             task.add_done_callback(self._finished)
+            if self._every_s > 0 and self._waiting and len(self._under_way) < self._parallel:
+                self._start_soon(0.0)
+                return
 
     def _next_count(self) -> int:
         """How many of those that wait make the next batch; they stop counting as waiting."""
@@ -120,8 +136,11 @@ class Batcher(Generic[T, R]):
         if task.cancelled():  # the loop is ending: nothing new is started in it, and nobody waits for what won't come
             waiting, self._waiting, self._waiting_size = self._waiting, [], 0
             _settle(waiting, [Unavailable(f"{self._name} was cancelled")] * len(waiting))
-        elif self._timer is None:
-            self._start()
+        elif self._timer is None and self._waiting:
+            if self._every_s > 0:
+                self._start_soon(0.0)
+            else:
+                self._start()
 
     async def _run(self, batch: "list[tuple[T, asyncio.Future[R]]]") -> None:
         results: Sequence[R | BaseException]

@@ -35,9 +35,17 @@ class Work:
 
 
 def batcher(
-    work: Work, *, largest: int = 3, bound: int = 100, parallel: int = 1, linger_s: float = 0.0
+    work: Work,
+    *,
+    largest: int = 3,
+    bound: int = 100,
+    parallel: int = 1,
+    linger_s: float = 0.0,
+    every_s: float = 0.0,
 ) -> Batcher[int, int]:
-    return Batcher(work, largest=largest, bound=bound, parallel=parallel, linger_s=linger_s, name="doubling")
+    return Batcher(
+        work, largest=largest, bound=bound, parallel=parallel, linger_s=linger_s, every_s=every_s, name="doubling"
+    )
 
 
 async def turns(n: int = 5) -> None:
@@ -54,6 +62,49 @@ async def test_items_of_one_turn_share_a_batch_and_each_gets_its_own_result() ->
     batches = batcher(work)
     assert await asyncio.gather(*(batches.submit(n) for n in (1, 2, 3))) == [2, 4, 6]
     assert work.batches == [[1, 2, 3]]
+
+
+async def test_what_comes_alone_goes_at_once_and_what_comes_fast_goes_together() -> None:
+    work = Work()
+    batches = batcher(work, every_s=0.1)
+    first = batches.submit(1)
+    await turns()
+    assert first.done()
+    others = []
+    for number in (2, 3):
+        others.append(batches.submit(number))
+        await turns()
+    assert work.batches == [[1]]
+    assert await asyncio.gather(*others) == [4, 6]
+    assert work.batches == [[1], [2, 3]]
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+async def test_a_full_batch_does_not_wait_for_its_time_and_the_rest_does(parallel: int) -> None:
+    work = Work()
+    batches = batcher(work, every_s=60.0, parallel=parallel)
+    assert await batches.submit(0) == 0
+    for number in range(1, 5):
+        batches.submit(number)
+        await turns(1)
+    await turns()
+    assert work.batches == [[0], [1, 2, 3]]
+    await batches.close()
+    assert work.batches == [[0], [1, 2, 3], [4]]
+
+
+async def test_what_gathered_while_a_batch_was_under_way_keeps_to_the_pace_too() -> None:
+    work = Work()
+    batches = batcher(work, every_s=0.1)
+    work.gate.clear()
+    first = batches.submit(1)
+    await turns()
+    second = batches.submit(2)
+    work.gate.set()
+    await first
+    await turns()
+    assert work.batches == [[1]]
+    assert await second == 4
 
 
 async def test_a_lone_item_waits_for_nobody() -> None:
