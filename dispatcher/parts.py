@@ -166,7 +166,7 @@ def build(
             "intake",
             queues,
             sources(settings),
-            EnvelopeWork(pipeline, messages, ledger, clock),
+            EnvelopeWork(pipeline, messages, ledger, metrics, clock),
             metrics,
             suspects,
             parallel=settings.batches_in_flight,

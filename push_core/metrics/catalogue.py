@@ -99,6 +99,11 @@ class Metric(enum.Enum):
     DI_STATES = ("dispatcher.states", "count", "Deliveries that entered a state", "state", "reason")
     DI_RECEIPTS = ("dispatcher.receipts", "count", "Receipts by what became of them", "applied")
     DI_VENDOR_CALLS = ("dispatcher.vendor.calls", "count", "Vendor calls by outcome", "channel", "outcome")
+    DI_LEFT_TO_RELAY = (
+        "dispatcher.left_to_relay",
+        "count",
+        "Envelopes left to the relay because their message store, one of several, is away",
+    )
     DI_RELAY_REPUBLISHED = ("dispatcher.relay.republished", "count", "Deliveries published again by the relay")
     DI_GIVEN_BACK = (
         "dispatcher.given_back",
