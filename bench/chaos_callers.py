@@ -6,12 +6,11 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from bench.lean_http import HttpFailed, LeanHttp
-from sdk_proto.python.wire_client import Device
 from sdk_proto.wire.frames import Push
 
 PRIORITIES = ("urgent", "high", "normal", "low")
@@ -48,6 +47,13 @@ class Sample:
     accepted: float | None = None
 
 
+class Named(Protocol):
+    """A device, as far as a log is concerned."""
+
+    @property
+    def name(self) -> str: ...
+
+
 @dataclass(slots=True)
 class Log:
     """What callers were told and what devices saw."""
@@ -61,7 +67,7 @@ class Log:
     astray: int = 0
     devices: dict[int, str] = field(default_factory=dict)  # id → the device it came to
 
-    def note(self, device: Device, push: Push, is_new: bool) -> None:
+    def note(self, device: Named, push: Push, is_new: bool) -> None:
         if push.id not in self.received:
             self.received[push.id] = monotonic()
             self.devices[push.id] = device.name

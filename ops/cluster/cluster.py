@@ -34,8 +34,8 @@ log = structlog.get_logger(__name__)
 
 FILE = "cluster.json"
 READY_S = 90.0
-GRACE_S = plan.STOP_S + 2.0  # a program ends itself by then
-STOP_ALL_S = 3 * GRACE_S + 25.0
+MARGIN_S = 2.0  # a program ends itself by its stop_s; what hangs beyond that is killed
+SERVERS_STOP_S = 25.0
 MAX_CONNECTIONS = 500  # of the database: every program has a pool
 
 
@@ -53,11 +53,18 @@ class Cluster:
         if options.config is not None:
             load_all(data, options.config, os.environ, Overrides())  # so that complaints name the user's file
         settings_file.write(data / plan.SETTINGS, settings_file.merged(own, options.config))
-        self._stores = load_all(data, data / plan.SETTINGS, os.environ, Overrides()).stores
+        settings = load_all(data, data / plan.SETTINGS, os.environ, Overrides())
+        self._stores = settings.stores
+        self._grace_s = settings.process.stop_s + MARGIN_S
         self._planned = plan.processes(data, options)
         self._keeper = ServerKeeper([redis, maria, rabbit], self._write)
         self._running = AsyncExitStack()
         self._supervisor: Supervisor | None = None
+
+    @property
+    def stop_all_s(self) -> float:
+        """By then all of it has stopped, or is cut off."""
+        return 3 * self._grace_s + SERVERS_STOP_S
 
     async def start(self) -> Addresses:
         """Raises ServerFailed, ChildFailed or TacoError; nothing is left running then."""
@@ -86,7 +93,7 @@ class Cluster:
         # Nothing new comes in, then nothing more goes out, and the last receipts still find who stores them.
         for role in (API, GATEWAY, DISPATCHER):
             names = [planned.name for planned in self._planned if planned.role == role]
-            await supervisor.stop(*names, grace_s=GRACE_S)
+            await supervisor.stop(*names, grace_s=self._grace_s)
 
     async def _upgrade(self) -> None:
         """What `taco db upgrade` does: a program never does it by itself."""
@@ -166,7 +173,7 @@ async def _until_told(cluster: Cluster, announce: Callable[[Addresses], None]) -
     try:
         await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
-            process.exit_after(STOP_ALL_S, 1)
+            process.exit_after(cluster.stop_all_s, 1)
             starting.cancel()
             with suppress(asyncio.CancelledError, ServerFailed, ChildFailed, TacoError):
                 await starting
@@ -176,7 +183,7 @@ async def _until_told(cluster: Cluster, announce: Callable[[Addresses], None]) -
             announce(addresses)
             await waiting
         finally:
-            process.exit_after(STOP_ALL_S, 1)
+            process.exit_after(cluster.stop_all_s, 1)
             await cluster.stop()
     finally:
         waiting.cancel()

@@ -7,7 +7,7 @@ import { Acks } from "./acks.js";
 import { AdaptiveHeartbeat } from "./adaptive.js";
 import { Addresses } from "./addresses.js";
 import { Backoff } from "./backoff.js";
-import { Order, orderOf } from "./close.js";
+import { CloseCode, Order, orderOf } from "./close.js";
 import { VERSION, isId } from "./codec.js";
 import { Delivery } from "./delivery.js";
 import { Identity } from "./identity.js";
@@ -290,8 +290,9 @@ export class Client {
       return;
     }
     if (order === Order.ELSEWHERE && this.#dialAt === null) this.#addresses.elsewhere();
-    // The successor is already on its way, or the predecessor still serves: both keep the state that is shown.
-    if (this.#current === null) this.#show({ state: "connecting", code, reason, session: null });
+    // The predecessor still serves, or the successor has been let in already and is about to hear so: both keep the state that is shown.
+    const succeeded = this.#candidate !== null && code === CloseCode.SUPERSEDED;
+    if (this.#current === null && !succeeded) this.#show({ state: "connecting", code, reason, session: null });
     if (this.#candidate === null && !this.#dialling) this.#retry(retryAfterMs);
   }
 

@@ -27,7 +27,7 @@ from sdk_proto.python.status import Problem, Status
 from sdk_proto.python.store import open_store
 from sdk_proto.python.tokens import Tokens
 from sdk_proto.python.transport import Target, Transport
-from sdk_proto.wire.close import Order, order_of
+from sdk_proto.wire.close import CloseCode, Order, order_of
 from sdk_proto.wire.frames import (
     APP_STATES,
     MAX_ID,
@@ -309,8 +309,8 @@ class Client:
             return
         if order is Order.ELSEWHERE and self._dial_at is None:
             self._addresses.elsewhere()
-        # The successor is already on its way, or the predecessor still serves: both keep the status that is shown.
-        if self._current is None:
+        # The predecessor still serves, or the successor has been let in already and is about to hear so: both keep the status that is shown.
+        if self._current is None and (self._candidate is None or code != CloseCode.SUPERSEDED):
             self._show(Status("connecting", code=code, reason=reason))
         if self._candidate is None and self._dialling is None:
             self._retry(retry_after_ms)

@@ -13,9 +13,8 @@ import pytest
 from ops.apps import Secrets
 from ops.cluster.servers import MariaServer
 from push_core.ids import issuer_of
-from tests.e2e.test_programs import make_app
 from tests.support.maria import Tables, connect
-from tests.support.programs import Programs, Running
+from tests.support.programs import Programs, Running, make_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

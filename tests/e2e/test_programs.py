@@ -3,67 +3,24 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import httpx
 import pytest
 
 from ops import demo_app
 from ops.apps import Secrets
-from ops.cluster.servers import RabbitServer, RedisServer
+from ops.cluster.servers import RedisServer
 from ops.tokens import mint
-from push_core.adapters import open_devices
 from push_core.clock import Clock
 from sdk_proto.python.wire_client import Device, Fleet
 from tests.support.certificates import Authority
-from tests.support.programs import Programs, Running, probe
+from tests.support.programs import Programs, Running, make_app, probe
 from tests.support.servers import require_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 STOP_S = 15.0  # [process] stop_s
-
-
-def settings_on(folder: Path, redis: str, queues: str) -> dict[str, str]:
-    """SQLite files in the folder, and these servers."""
-    return {
-        "TACO_STORES_MESSAGES": f"sqlite:///{folder}/messages.sqlite",
-        "TACO_STORES_DEVICES": f"sqlite:///{folder}/devices.sqlite",
-        "TACO_STORES_PRESENCE": redis,
-        "TACO_STORES_CLAIMS": redis,
-        "TACO_STORES_LIMITS": redis,
-        "TACO_STORES_QUEUES": queues,
-        "TACO_STORES_CLUSTER_KEY": "a key of all programs",
-    }
-
-
-@pytest.fixture
-async def programs(tmp_path: Path, redis_server: RedisServer, rabbit_server: RabbitServer) -> AsyncIterator[Programs]:
-    """With a Redis prefix and a vhost of the test's own."""
-    own = uuid4().hex[:8]
-    programs = Programs(
-        tmp_path, settings_on(tmp_path, f"{redis_server.dsn}?prefix={own}:", rabbit_server.add_vhost(own))
-    )
-    yield programs
-    await programs.kill_all()
-
-
-@pytest.fixture
-async def alone(tmp_path: Path) -> AsyncIterator[Programs]:
-    """Where no server is."""
-    programs = Programs(tmp_path, settings_on(tmp_path, "redis://127.0.0.1:1/0", "amqp://127.0.0.1:1/"))
-    yield programs
-    await programs.kill_all()
-
-
-async def make_app(programs: Programs) -> Secrets:
-    devices = await open_devices(programs.env["TACO_STORES_DEVICES"])
-    try:
-        return await demo_app.ensure(devices, None, now=Clock().wall_ms())
-    finally:
-        await devices.close()
 
 
 async def connect(fleet: Fleet, name: str, secrets: Secrets) -> Device:
@@ -102,7 +59,7 @@ async def one_goes_through(programs: Programs) -> None:
     await delivered(api, secrets, message)
     for program in (api, gateway, dispatcher):
         assert await program.terminated(STOP_S + 5) == 0, program.log.read_text()
-    assert (await device.ended())[0] == 4000
+    assert (await device.ended())[0] == 4100
     await fleet.close()
     for program in (api, gateway, dispatcher):
         assert program.troubles() == []
@@ -162,7 +119,7 @@ async def test_workers_share_a_port_one_that_dies_is_replaced_and_all_end_togeth
     (message,) = await push(api, secrets, "d-13")
     await delivered(api, secrets, message)
     assert await gateway.terminated() == 0
-    assert (await again.ended())[0] == 4000
+    assert (await again.ended())[0] == 4100
     for device in devices:
         await device.ended()  # by the kill or by the end
     await fleet.close()

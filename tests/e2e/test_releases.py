@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from sdk_proto.python.wire_client import Fleet
-from tests.e2e.test_programs import connect, delivered, make_app, programs, push
-from tests.support.programs import Programs, probe
+from tests.e2e.test_programs import connect, delivered, push
+from tests.support.programs import Programs, make_app, probe
 from tests.support.terminal import taco
 
-__all__ = ["programs"]  # a fixture
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 OF_ANOTHER_RELEASE = """

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.taco_process import command
+from ops import demo_app
+from ops.apps import Secrets
+from push_core.adapters import open_devices
+from push_core.clock import Clock
 
 START_S = 60.0
 
@@ -114,3 +118,25 @@ async def probe(port: int, path: str) -> tuple[int, Any]:
     writer.close()
     await writer.wait_closed()
     return int(head.split()[1]), json.loads(body)
+
+
+def settings_on(folder: Path, redis: str, queues: str) -> dict[str, str]:
+    """SQLite files in the folder, and these servers."""
+    return {
+        "TACO_STORES_MESSAGES": f"sqlite:///{folder}/messages.sqlite",
+        "TACO_STORES_DEVICES": f"sqlite:///{folder}/devices.sqlite",
+        "TACO_STORES_PRESENCE": redis,
+        "TACO_STORES_CLAIMS": redis,
+        "TACO_STORES_LIMITS": redis,
+        "TACO_STORES_QUEUES": queues,
+        "TACO_STORES_CLUSTER_KEY": "a key of all programs",
+        "TACO_GATEWAY_DRAIN_LEAVE_S": "0.2",  # the devices here do not follow `migrate`
+    }
+
+
+async def make_app(programs: Programs) -> Secrets:
+    devices = await open_devices(programs.env["TACO_STORES_DEVICES"])
+    try:
+        return await demo_app.ensure(devices, None, now=Clock().wall_ms())
+    finally:
+        await devices.close()

@@ -430,10 +430,38 @@ describe("migrating", () => {
     old.say({ bye: { code: 4007, reason: "superseded" } });
     await settle();
     assert.equal(it.sockets.length, 2);
+    assert.equal(it.client.status.state, "online", "nothing that an application should show");
     await it.accepted();
     await it.clock.advance(5_000);
     assert.equal(it.sockets.length, 2);
     assert.equal(it.client.status.state, "online");
+  });
+
+  test("a successor that is lost after all is missed", async () => {
+    const it = device();
+    await it.online();
+    const old = it.socket;
+    await it.say(MIGRATE);
+    await it.clock.advance(31_000);
+    old.say({ bye: { code: 4007, reason: "superseded" } });
+    await settle();
+    it.socket.drop();
+    await settle();
+    assert.notEqual(it.client.status.state, "online");
+    await it.clock.advance(1_000);
+    await it.accepted();
+    assert.equal(it.client.status.state, "online");
+  });
+
+  test("closed with 4100 before its turn came it goes at once, and where it was told", async () => {
+    const it = device({ random: () => 0.5 });
+    await it.online();
+    await it.say(MIGRATE);
+    await it.say({ bye: { code: 4100, reason: "emptied", retry_after_ms: 2_000 } });
+    await it.clock.advance(1_999);
+    assert.equal(it.sockets.length, 1);
+    await it.clock.advance(600);
+    assert.equal(it.socket.url, "ws://new/");
   });
 
   test("an address that can't be reached leaves the old connection alone", async () => {

@@ -93,6 +93,41 @@ async def test_migrate_is_obeyed_without_a_gap(gateway: FakeGateway) -> None:
             await gateway.session()
 
 
+async def test_an_address_that_can_not_be_reached_leaves_the_old_connection_serving(gateway: FakeGateway) -> None:
+    async with fake_gateway() as gone:
+        dead = gone.url
+    app = App(gateway)
+    async with app.client:
+        old = await gateway.session()
+        await old.send(f.Migrate(urls=(dead,)))
+        new = await gateway.session()  # home is tried next
+        assert new.hello.attempt == 3
+        await old.connection.wait_closed()
+    assert {status.state for status in app.statuses[2:-1]} == {"online"}
+
+
+async def test_superseded_by_its_own_successor_it_shows_no_gap(gateway: FakeGateway) -> None:
+    async with fake_gateway() as other:
+        welcome = True
+        other.answer = lambda hello: WELCOME if welcome else None
+        app = App(gateway)
+        async with app.client:
+            old, welcome = await gateway.session(), False
+            await old.send(f.Migrate(urls=(other.url,)))
+            await other.hello_came.get()
+            await old.bye(4007, "superseded")
+            assert app.client.status.state == "online"
+        assert {status.state for status in app.statuses[1:-1]} == {"online"}
+
+
+async def test_closed_before_its_turn_came_it_goes_where_it_was_told(gateway: FakeGateway) -> None:
+    async with fake_gateway() as other, App(gateway).client:
+        old = await gateway.session()
+        await old.send(f.Migrate(urls=(other.url,), after_ms=3_600_000))
+        await old.bye(4100, "emptied", retry_after_ms=1)
+        assert (await other.session()).hello.attempt == 2
+
+
 async def test_what_comes_on_a_replaced_connection_is_ignored(gateway: FakeGateway) -> None:
     async with fake_gateway() as other:
         app = App(gateway)
