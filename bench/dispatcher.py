@@ -33,7 +33,18 @@ from push_core.presence.port import Node, Route
 from push_core.queues.memory import MemoryQueues
 from push_core.queues.port import Taken
 from push_core.rpc.inproc import InprocRpc
-from push_core.rpc.port import Deliver, Delivered, Kick, Poke, Receipt, ReceiptKind
+from push_core.rpc.port import (
+    Broadcast,
+    Deliver,
+    Delivered,
+    Kick,
+    Poke,
+    Receipt,
+    ReceiptKind,
+    Stage,
+    Subscription,
+    Tally,
+)
 from push_core.tasks import Crew
 from push_core.trail.memory import MemoryTrail
 
@@ -55,6 +66,12 @@ class AcceptingNode:
 
     async def poke(self, pokes: Sequence[Poke]) -> None:
         pass
+
+    async def broadcast(self, call: Broadcast) -> list[Tally]:
+        return [Tally(Stage.DONE)] * len(call.casts)
+
+    async def subscribe(self, subscriptions: Sequence[Subscription]) -> list[bool]:
+        return [False] * len(subscriptions)
 
 
 async def take_all(changes: Sequence[Change], *, now: int) -> Outcome:

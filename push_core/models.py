@@ -78,6 +78,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     app_version: str | None = None
     blocked: bool = False
     updated: int = 0
+    topics: tuple[str, ...] = ()  # that the server side has subscribed it to; registering doesn't change them
 
 
 DeviceKey = tuple[str, str]

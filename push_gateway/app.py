@@ -13,6 +13,7 @@ import structlog
 from push_core.adapters import GatewayPorts
 from push_core.clock import Clock
 from push_core.errors import ConfigError, Unavailable
+from push_core.limits.shared import SharedBuckets
 from push_core.load import LoopLag
 from push_core.metrics.catalogue import Metric
 from push_core.neighbours import Neighbours
@@ -20,6 +21,7 @@ from push_core.presence.port import Node as NodeRecord
 from push_core.rpc.discovery import Discovery
 from push_core.tasks import Crew
 from push_gateway.admission import Admission
+from push_gateway.broadcasts import Broadcasts
 from push_gateway.context import Context
 from push_gateway.counters import Counters
 from push_gateway.drain import Drain
@@ -38,10 +40,11 @@ from push_gateway.sign_out import SignOuts
 from push_gateway.tls.certificates import Files
 from push_gateway.tls.handshake import Handshakes
 from push_gateway.tls.keeper import Keeper
+from push_gateway.topics import Topics
 from push_gateway.wheel import Wheel
 from sdk_proto.wire.close import CloseCode
 from sdk_proto.wire.heartbeat import HeartbeatPolicy
-from sdk_proto.wire.server import Terms
+from sdk_proto.wire.server import TOPICS, Terms
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +85,18 @@ class Gateway:
         admission = Admission(registry, self._lag, ports.metrics, settings, clock)
         self._drains = Drains(ports.messages, self._receipts, settings, clock, self._crew)
         self._sign_outs = SignOuts(ports.presence, settings)
+        self._topics = Topics(ports.control.value, counters, most=settings.topics_per_session)
+        buckets = SharedBuckets(
+            ports.limits,
+            ports.metrics,
+            timeout_s=settings.limits_timeout_s,
+            away_s=settings.limits_away_s,
+            share=settings.limits_share,
+            monotonic=clock.monotonic,
+        )
+        self._broadcasts = Broadcasts(
+            registry, self._topics, buckets, counters, ports.metrics, settings, clock, ports.control.value
+        )
         self._sign_ins = SignIns(
             ports.devices,
             ports.presence,
@@ -90,6 +105,7 @@ class Gateway:
             drains=self._drains,
             kicks=Kicks(ports.presence, self._peers, settings, self._crew),
             sign_outs=self._sign_outs,
+            topics=self._topics,
             counters=counters,
             settings=settings,
             clock=clock,
@@ -107,6 +123,8 @@ class Gateway:
             drains=self._drains,
             sign_outs=self._sign_outs,
             sign_ins=self._sign_ins,
+            topics=self._topics,
+            broadcasts=self._broadcasts,
             registry=registry,
         )
         self._lease = Lease(ports.presence, ports.messages, self._context, self._crew)
@@ -185,6 +203,7 @@ class Gateway:
             )
             self._crew.keep("peers", self._discovery.run)
             self._crew.keep("wheel", self._turn_wheel)
+            self._crew.keep("broadcasts", self._broadcasts.run)
             self._crew.keep("metrics", self._flush_metrics)
             self._crew.keep("lag", self._lag.sample)
             if self._certificate is not None:
@@ -236,6 +255,7 @@ class Gateway:
                 await asyncio.sleep(0)
 
     async def _close_batches(self) -> None:
+        await self._broadcasts.close()
         await self._sign_ins.close()
         await self._drains.close()
         await self._sign_outs.close()
@@ -256,6 +276,8 @@ class Gateway:
         await asyncio.sleep(FLUSH_METRICS_S)
         self._context.counters.flush()
         self._metrics.gauge(Metric.GW_SESSIONS, self.sessions)
+        self._metrics.gauge(Metric.GW_TOPICS, len(self._topics))
+        self._metrics.gauge(Metric.GW_SUBSCRIPTIONS, self._topics.subscriptions)
 
 
 def terms_of(settings: GatewaySettings) -> Terms:
@@ -280,6 +302,7 @@ def terms_of(settings: GatewaySettings) -> Terms:
         window_full_s=settings.window_full_s,
         unsent_timeout_s=settings.unsent_timeout_s,
         leave_s=settings.drain_leave_s,
+        features=(TOPICS,) if settings.topics_per_session else (),
     )
 
 

@@ -28,12 +28,14 @@ from sdk_proto.wire.server import (
     Close,
     Event,
     Joining,
+    LiveAcked,
     Missed,
     Offered,
     RecallShown,
     Send,
     Signed,
     Unacked,
+    Wished,
     Written,
 )
 from sdk_proto.wire.subprotocols import PROTO
@@ -214,6 +216,18 @@ class Connection(Link):
         if type(self._state) is Signed:
             self._send([frame], self._state.codec)
 
+    def offer_live(self, message_id: int, prepared: Prepared, until: float, now: float) -> Taking:
+        """A push of a broadcast, of use until `until` (monotonic). Raises FrameError for one that isn't a push."""
+        state = self._state
+        if type(state) is not Signed:
+            return Taking.ABSENT
+        frame = prepared.frame(state.codec)
+        offered = state.offer_live(message_id, until=until, now=now)
+        if offered is Offered.SEND:
+            self._transport.write(frame)
+            return Taking.ACCEPTED
+        return Taking.ACCEPTED if offered is Offered.REPEAT else Taking.FULL
+
     # ── from the device ───────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -255,6 +269,11 @@ class Connection(Link):
                 if self.more:
                     context.drains.settled(self, -event.id)
                 self._report(event.id, ReceiptKind.RECALL_SHOWN, wall, None)
+            elif isinstance(event, LiveAcked):
+                context.counters.add(Metric.GW_BROADCAST_ACKS, event.status)
+                context.broadcasts.acked(event.id, event.status)
+            elif isinstance(event, Wished):
+                self._wished(event)
             elif isinstance(event, AcksDropped):
                 context.counters.add(Metric.GW_ACKS_FOREIGN, n=event.count)
             elif isinstance(event, Close):
@@ -263,8 +282,18 @@ class Connection(Link):
         if self.more and self.half_free:
             context.drains.go_on(self)
 
+    def _wished(self, event: Wished) -> None:
+        state = self._state
+        if isinstance(state, Signed):
+            errors = self._context.topics.wish(self, event.topics, on=event.on)
+            if errors:
+                self._send(errors, state.codec)
+
     def _acked(self, event: Acked, wall: int) -> None:
         context = self._context
+        if event.push is None and event.id in context.broadcasts:  # shown or clicked, or acked again on this connection
+            context.counters.add(Metric.GW_BROADCAST_ACKS, event.status)
+            return
         if self.more:
             context.drains.settled(self, event.id)
         acks = context.counters.acks
@@ -338,6 +367,7 @@ class Connection(Link):
             return
         context.registry.remove(self)
         context.drains.forget(self)
+        context.topics.forget(self)
         if isinstance(before, Signed):
             wall = context.clock.wall_ms()
             for message_id, push in before.end():

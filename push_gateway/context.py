@@ -12,10 +12,12 @@ from sdk_proto.wire.server import Terms
 
 if TYPE_CHECKING:
     from push_gateway.admission import Admission
+    from push_gateway.broadcasts import Broadcasts
     from push_gateway.drains import Drains
     from push_gateway.receipts import Receipts
     from push_gateway.sign_in import SignIns
     from push_gateway.sign_out import SignOuts
+    from push_gateway.topics import Topics
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class Context:
     drains: "Drains"
     sign_outs: "SignOuts"
     sign_ins: "SignIns"
+    topics: "Topics"
+    broadcasts: "Broadcasts"
     registry: Registry = field(default_factory=Registry)
     started: bool = False
     leased: bool = False

@@ -4,7 +4,18 @@ import asyncio
 from collections.abc import Sequence
 
 from push_core.metrics.catalogue import Metric
-from push_core.rpc.port import Deliver, Delivered, Kick, Offer, Poke, Taking
+from push_core.rpc.port import (
+    Broadcast,
+    Deliver,
+    Delivered,
+    Kick,
+    Offer,
+    Poke,
+    Stage,
+    Subscription,
+    Taking,
+    Tally,
+)
 from push_gateway.context import Context
 from push_gateway.prepared import Prepared, PreparedPush, PreparedRecall
 
@@ -59,6 +70,27 @@ class Node:
         for poke in pokes:
             for connection in self._context.registry.of((poke.app, poke.device)):
                 self._context.drains.poke(connection)
+
+    async def broadcast(self, call: Broadcast) -> list[Tally]:
+        context = self._context
+        if call.incarnation != context.incarnation:
+            return [Tally(Stage.ELSEWHERE)] * len(call.casts)
+        if context.clock.wall_ms() >= call.deadline:
+            return [Tally(Stage.LATE)] * len(call.casts)
+        return [context.broadcasts.take(cast) for cast in call.casts]
+
+    async def subscribe(self, subscriptions: Sequence[Subscription]) -> list[bool]:
+        topics = self._context.topics
+        found: list[bool] = []
+        for each in subscriptions:
+            connections = list(self._context.registry.of((each.app, each.device)))
+            for connection in connections:
+                if each.on:
+                    topics.add(connection, each.topics)
+                else:
+                    topics.remove(connection, each.topics)
+            found.append(bool(connections))
+        return found
 
     def _offer(
         self,

@@ -128,6 +128,39 @@ class GatewaySettings:
     deliver_slice: int = setting(
         256, "Devices of one Deliver call handled before others get their turn.", at_least=1, at_most=10_000
     )
+    topics_per_session: int = setting(
+        100,
+        "Topics that a session may subscribe to at its own wish; one more gets `error` `too_many_topics`. 0: topics are not offered.",
+        at_least=0,
+        at_most=10_000,
+    )
+    broadcast_rate: float = setting(
+        0.0,
+        "Sessions a second that live broadcasts are written to, all gateways of the limits' store together; 0: no limit. "
+        "`taco gateway broadcast-rate` sets another one while programs run.",
+        at_least=0.0,
+    )
+    broadcast_slice_s: float = setting(
+        0.0015, "For how long a broadcast is written before others get their turn.", at_least=0.0001, at_most=0.1
+    )
+    broadcasts_waiting: int = setting(
+        256,
+        "Broadcasts that may wait for their turn; one more is not taken, and its dispatcher asks again.",
+        at_least=1,
+    )
+    broadcasts_kept: int = setting(
+        4_096,
+        "Broadcasts that are remembered, so that each is written once; one more is not taken while none of them is past its time.",
+        at_least=1,
+    )
+    limits_timeout_s: float = setting(
+        0.25, "Time for the store of limits to answer; then a share is granted without it.", at_least=0.001
+    )
+    limits_away_s: float = setting(1.0, "How long it is not asked then.", at_least=0.0)
+    limits_share: float = setting(
+        0.1, "That share of broadcast_rate: one gateway's part of it.", at_least=0.001, at_most=1.0
+    )
+
     receipts_linger_s: float = setting(0.05, "How long receipts wait for company.", at_least=0.0)
     receipts_batch: int = setting(1_000, "Most receipts in one report.", at_least=1)
     receipts_parallel: int = setting(2, "Reports under way per zone.", at_least=1, at_most=64)

@@ -31,7 +31,8 @@ from push_gateway.kicks import Kicks
 from push_gateway.registry import Registry
 from push_gateway.settings import GatewaySettings
 from push_gateway.sign_out import SignOuts
-from push_gateway.tokens import AppKeys
+from push_gateway.tokens import AppKeys, Grant
+from push_gateway.topics import Topics
 from sdk_proto.wire.close import CloseCode
 from sdk_proto.wire.frames import Hello
 
@@ -40,14 +41,18 @@ T = TypeVar("T")
 AGES = 0.9, 1.1  # of the maximum age: devices that came together do not go together
 
 
+_NOTHING = Grant(0, ())
+
+
 @dataclass(slots=True)
 class _Guest:
-    """One connection on its way in. `ticket` is admission's; `expires_s` its token's."""
+    """One connection on its way in. `ticket` is admission's; `topics` are those that the server side has subscribed the device to."""
 
     connection: Connection
     hello: Hello
     ticket: int = 0
-    expires_s: int = 0
+    grant: Grant = _NOTHING
+    topics: Sequence[str] = ()
 
     @property
     def key(self) -> DeviceKey:
@@ -65,6 +70,7 @@ class SignIns:
         drains: Drains,
         kicks: Kicks,
         sign_outs: SignOuts,
+        topics: Topics,
         counters: Counters,
         settings: GatewaySettings,
         clock: Clock,
@@ -77,6 +83,7 @@ class SignIns:
         self._drains = drains
         self._kicks = kicks
         self._sign_outs = sign_outs
+        self._topics = topics
         self._counters = counters
         self._settings = settings
         self._clock = clock
@@ -141,13 +148,13 @@ class SignIns:
         for guest, app in zip(guests, apps, strict=True):
             if not guest.connection.is_open:
                 continue
-            expires_s = None if app is None else app.verify(guest.hello.token, guest.hello.device, now_s=now_s)
-            if app is None or expires_s is None:
+            grant = None if app is None else app.verify(guest.hello.token, guest.hello.device, now_s=now_s)
+            if app is None or grant is None:
                 self._refuse(guest, "token_refused", CloseCode.TOKEN_REFUSED, "the token was refused")
             elif app.disabled:
                 self._refuse(guest, "app_disabled", CloseCode.APP_DISABLED, "the app is disabled")
             else:
-                guest.expires_s = expires_s
+                guest.grant = grant
                 verified.append(guest)
         return verified
 
@@ -162,6 +169,8 @@ class SignIns:
             if record is not None and record.blocked:
                 self._refuse(guest, "blocked", CloseCode.DEVICE_BLOCKED, "the device is blocked")
                 continue
+            if record is not None:
+                guest.topics = record.topics
             hello = guest.hello
             guest.connection.identify(
                 guest.key, install=hello.install or "", attempt=hello.attempt or 0, since=self._clock.wall_ms()
@@ -221,8 +230,10 @@ class SignIns:
             spread_s = random.uniform(0, self._settings.token_spread_s)  # noqa: S311 - spreads load
             age_s = (self._settings.max_age_s or math.inf) * random.uniform(*AGES)  # noqa: S311 - the same
             self._counters.add(Metric.GW_SIGN_INS, "welcome")
+            if guest.grant.topics or guest.topics:  # before what came with its hello is looked at
+                self._topics.admit(connection, guest.grant.topics, guest.topics)
             connection.signed_in(
-                ends_at=now + guest.expires_s - now_s + spread_s,
+                ends_at=now + guest.grant.expires_s - now_s + spread_s,
                 ages_at=now + age_s,
                 pending=page.waiting if page is not None else 0,
             )

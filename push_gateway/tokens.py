@@ -6,7 +6,7 @@ Whatever is wrong with a token, the answer is the same. Time is an argument.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import msgspec
 import structlog
@@ -15,6 +15,7 @@ from jwt.algorithms import Algorithm, HMACAlgorithm, get_default_algorithms
 from jwt.exceptions import PyJWTError
 
 from push_core.models import App, PublicKey
+from push_core.topics import patterns_of
 
 LEEWAY_S = 60
 LONGEST_S = 30 * 86_400
@@ -41,6 +42,14 @@ class Key:
     kid: str | None = None
 
 
+class Grant(NamedTuple):
+    """What a good token gives: `expires_s`, Unix seconds, and patterns of the topics that its device may subscribe to. A claim `topics` that
+    makes no sense gives none: its device may come in all the same."""
+
+    expires_s: int
+    topics: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class AppKeys:
     """What a gateway remembers of an app."""
@@ -56,12 +65,13 @@ class AppKeys:
         public = [key for key in (_public(app.name, key) for key in app.public_keys) if key is not None]
         return cls(app.name, app.disabled, (*secrets, *public))
 
-    def verify(self, token: str, device: str, *, now_s: float) -> int | None:
-        """Unix seconds at which the token runs out, or None if it isn't one of this app for this device at `now_s`."""
+    def verify(self, token: str, device: str, *, now_s: float) -> Grant | None:
+        """None if it isn't a token of this app for this device at `now_s`."""
         claims = self._claims(token)
         if claims is None or claims.get("iss") != self.name or claims.get("sub") != device:
             return None
-        return _lifetime(claims, now_s)
+        expires_s = _lifetime(claims, now_s)
+        return None if expires_s is None else Grant(expires_s, patterns_of(claims.get("topics")) or ())
 
     def _claims(self, token: str) -> Mapping[str, Any] | None:
         for key in self._candidates(token):

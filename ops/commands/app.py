@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ops.commands.control import on_control
 from ops.commands.options import DATA, AsJson, Data
 from ops.commands.output import Exit, fail
 from ops.commands.stores import Store, on_store
 
 if TYPE_CHECKING:
+    from push_core.control.port import Control
     from push_core.devices.port import Devices
     from push_core.models import App
 
@@ -18,7 +20,7 @@ T = TypeVar("T")
 
 group = typer.Typer(
     no_args_is_help=True,
-    help="Create apps, list them, rotate their secrets, set their webhooks and rates, disable them.",
+    help="Create apps, list them, rotate their secrets, set their webhooks, rates and topics, disable them.",
 )
 
 Name = Annotated[str, typer.Argument(metavar="APP", help="1 to 64 of a-z, 0-9, - and _.")]
@@ -173,6 +175,48 @@ def limit(
         return {"app": app, "rate": known.rate, "burst": known.burst}
 
     _print(_on_devices(devices, data, work), as_json)
+
+
+@group.command()
+def topics(
+    app: Name,
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATTERN…]",
+            help="Topics, or beginnings with a * behind them: news city-*. Left out: show what is set.",
+        ),
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Allow no topics any more.")] = False,
+    devices: Store = None,
+    data: Data = DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Set which topics all devices of an app may subscribe to, besides those that a device's token names. It counts within a second or two, for
+    what is subscribed from then on."""
+    from push_core.topics import MAX_PATTERNS, control_key, patterns_of
+
+    if patterns and clear:
+        fail("--clear stands alone", Exit.USAGE)
+    allowed = patterns_of(patterns)
+    if allowed is None:
+        fail(
+            f"a topic has letters, digits and _ . : / - , a pattern may have one * at its end; {MAX_PATTERNS} patterns at most",
+            Exit.USAGE,
+        )
+
+    async def work(control: "Control") -> dict[str, Any]:
+        key = control_key(app)
+        if allowed:
+            await control.put(key, list(allowed))
+        elif clear:
+            await control.put(key, None)
+        (entry,) = await control.get([key])
+        return {"app": app, "topics": list((entry and entry.value) or ())}
+
+    if allowed:
+        _on_devices(devices, data, lambda store: _known(store, app))
+    _print(on_control(devices, data, work), as_json)
 
 
 async def _shown(store: "Devices", name: str) -> dict[str, Any]:

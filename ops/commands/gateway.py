@@ -1,12 +1,17 @@
 """`taco gateway`: a gateway as a process of its own, and what is asked of one that runs."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.commands import gateway_drain
+from ops.commands import gateway_drain, options
+from ops.commands.control import on_control
 from ops.commands.output import Exit, fail
 from ops.commands.programs import DATA, AdminPort, AsJson, Config, Data, Host, Name, Zone, serve, serve_workers
+from ops.commands.stores import Store
+
+if TYPE_CHECKING:
+    from push_core.control.port import Control
 
 group = typer.Typer(invoke_without_command=True)
 
@@ -44,6 +49,37 @@ def gateway(
         serve("gateway", overrides, config=config, data=data, as_json=as_json)
     else:
         serve_workers(workers, overrides, config=config, data=data, as_json=as_json)
+
+
+@group.command("broadcast-rate")
+def broadcast_rate(
+    rate: Annotated[
+        float | None,
+        typer.Argument(metavar="[RATE]", min=0, help="Sessions a second; 0: no limit. Left out: show what is set."),
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="The gateways' own again ([gateway] broadcast_rate).")] = False,
+    devices: Store = None,
+    data: options.Data = options.DATA,
+    as_json: options.AsJson = False,
+) -> None:
+    """Set to how many sessions a second live broadcasts are written, all gateways together; it counts within a second or two."""
+    from ops.commands.output import print_json, print_pairs
+    from push_gateway.broadcasts import RATE_KEY
+
+    if reset and rate is not None:
+        fail("--reset stands alone", Exit.USAGE)
+
+    async def work(control: "Control") -> dict[str, Any]:
+        if reset or rate is not None:
+            await control.put(RATE_KEY, rate)
+        (entry,) = await control.get([RATE_KEY])
+        return {"rate": entry.value if entry is not None else None}
+
+    shown = on_control(devices, data, work)
+    if as_json:
+        print_json(shown)
+    else:
+        print_pairs(shown)
 
 
 def _refuse_options(context: typer.Context) -> None:

@@ -68,6 +68,28 @@ class Metric(enum.Enum):
     GW_ACKS = ("gateway.acks", "count", "Acknowledged ids by status", "status")
     GW_ACKS_FOREIGN = ("gateway.acks.foreign", "count", "Acks for ids that this session was not sent")
     GW_ACK_MISSES = ("gateway.ack.misses", "count", "Pushes without an ack by their deadline")
+    GW_TOPICS = ("gateway.topics", "gauge", "Topics that have a session here")
+    GW_SUBSCRIPTIONS = ("gateway.subscriptions", "gauge", "Topics of all sessions, added up")
+    GW_SUBSCRIBES = (
+        "gateway.subscribes",
+        "count",
+        "Topics that clients asked for by what became of them: subscribed, forbidden, invalid_topic, too_many_topics",
+        "outcome",
+    )
+    GW_BROADCASTS = (
+        "gateway.broadcasts",
+        "count",
+        "Live broadcasts by what became of them: done, busy (too many wait), late",
+        "outcome",
+    )
+    GW_BROADCAST_SESSIONS = (
+        "gateway.broadcast.sessions",
+        "count",
+        "Sessions that a broadcast came to by outcome: written, full (window), gone (ended meanwhile), late (past its time)",
+        "outcome",
+    )
+    GW_BROADCAST_SECONDS = ("gateway.broadcast.seconds", "timing", "Time from taking a broadcast to its last session")
+    GW_BROADCAST_ACKS = ("gateway.broadcast.acks", "count", "Acknowledged ids of broadcasts by status", "status")
     GW_RECEIPTS_DROPPED = (
         "gateway.receipts.dropped",
         "count",

@@ -15,7 +15,7 @@ from push_core.errors import ConfigError, Overloaded, TacoError
 from push_core.rpc.grpc_metadata import KEY, TRACE, UNDONE, VERSION, as_dict
 from push_core.rpc.port import NodeService, ReceiptsService
 from push_core.rpc.versions import Spoken
-from push_core.rpc.wire import DELIVER, KICK, NODE, POKE, RECEIPTS, REPORT, Method
+from push_core.rpc.wire import BROADCAST, DELIVER, KICK, NODE, POKE, RECEIPTS, REPORT, SUBSCRIBE, Method
 
 if TYPE_CHECKING:
     from push_core.rpc.grpc import GrpcRpc
@@ -57,7 +57,17 @@ class GrpcListener:
         )
         if self._node is not None:
             node = self._node
-            self._serve(server, NODE, [(DELIVER, node.deliver), (KICK, node.kick), (POKE, node.poke)])
+            self._serve(
+                server,
+                NODE,
+                [
+                    (DELIVER, node.deliver),
+                    (KICK, node.kick),
+                    (POKE, node.poke),
+                    (BROADCAST, node.broadcast),
+                    (SUBSCRIBE, node.subscribe),
+                ],
+            )
         if self._receipts is not None:
             self._serve(server, RECEIPTS, [(REPORT, self._receipts.report)])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -15,8 +15,8 @@ from push_core.errors import DeadlineExceeded, Overloaded, Unavailable
 from push_core.fuse import Fuse
 from push_core.rpc.grpc_metadata import KEY, TRACE, UNDONE, VERSION, Option, as_dict
 from push_core.rpc.in_flight import InFlight
-from push_core.rpc.port import DEADLINE_S, Deliver, Delivered, Kick, Poke, Receipt
-from push_core.rpc.wire import DELIVER, KICK, POKE, REPORT, Method
+from push_core.rpc.port import DEADLINE_S, Broadcast, Deliver, Delivered, Kick, Poke, Receipt, Subscription, Tally
+from push_core.rpc.wire import BROADCAST, DELIVER, KICK, POKE, REPORT, SUBSCRIBE, Method
 from push_core.rpc.zones import ZoneCaller
 
 if TYPE_CHECKING:
@@ -189,6 +189,14 @@ class GrpcPeers:
 
     async def poke(self, address: str, pokes: Sequence[Poke], *, timeout_s: float = DEADLINE_S) -> None:
         await self._peer(address).call(POKE, list(pokes), timeout_s, _traceparent())
+
+    async def broadcast(self, address: str, call: Broadcast, *, timeout_s: float = DEADLINE_S) -> list[Tally]:
+        return await self._peer(address).call(BROADCAST, call, timeout_s, call.traceparent or _traceparent())
+
+    async def subscribe(
+        self, address: str, subscriptions: Sequence[Subscription], *, timeout_s: float = DEADLINE_S
+    ) -> list[bool]:
+        return await self._peer(address).call(SUBSCRIBE, list(subscriptions), timeout_s, _traceparent())
 
     async def report(
         self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float = DEADLINE_S

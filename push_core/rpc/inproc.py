@@ -13,7 +13,19 @@ import structlog
 
 from push_core.errors import DeadlineExceeded, Overloaded, Unavailable
 from push_core.rpc.in_flight import MAX_IN_FLIGHT, InFlight
-from push_core.rpc.port import DEADLINE_S, Deliver, Delivered, Kick, NodeService, Poke, Receipt, ReceiptsService
+from push_core.rpc.port import (
+    DEADLINE_S,
+    Broadcast,
+    Deliver,
+    Delivered,
+    Kick,
+    NodeService,
+    Poke,
+    Receipt,
+    ReceiptsService,
+    Subscription,
+    Tally,
+)
 from push_core.rpc.zones import ZoneCaller, Zones
 
 log = structlog.get_logger(__name__)
@@ -90,6 +102,14 @@ class InprocPeers:
 
     async def poke(self, address: str, pokes: Sequence[Poke], *, timeout_s: float = DEADLINE_S) -> None:
         await self._call(address, timeout_s, lambda listener: _node(listener).poke(pokes))
+
+    async def broadcast(self, address: str, call: Broadcast, *, timeout_s: float = DEADLINE_S) -> list[Tally]:
+        return await self._call(address, timeout_s, lambda listener: _node(listener).broadcast(call))
+
+    async def subscribe(
+        self, address: str, subscriptions: Sequence[Subscription], *, timeout_s: float = DEADLINE_S
+    ) -> list[bool]:
+        return await self._call(address, timeout_s, lambda listener: _node(listener).subscribe(subscriptions))
 
     async def report(
         self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float = DEADLINE_S

@@ -77,6 +77,57 @@ class Poke(msgspec.Struct, array_like=True, frozen=True):
     device: str
 
 
+class Cast(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
+    """One message for whoever is connected: the sessions of an app that are subscribed to `topic`, or all of them (None). `push` as in
+    `Envelope.push`. Nobody keeps it for who isn't there."""
+
+    id: int
+    app: str
+    topic: str | None
+    push: bytes
+    expires: int  # Unix ms: nothing is written past it, and no ack is awaited
+    again: bool = False
+
+
+class Broadcast(msgspec.Struct, array_like=True, frozen=True):
+    """`incarnation` and `deadline` as in `Deliver`."""
+
+    incarnation: str
+    deadline: int
+    casts: list[Cast]
+    traceparent: str = ""
+
+
+class Stage(enum.IntEnum):
+    """How far a node is with a cast."""
+
+    TAKEN = 0  # waits for its turn, or is being written
+    DONE = 1  # everybody was looked at
+    BUSY = 2  # not taken, too many wait: ask again
+    LATE = 3  # not taken: past `expires` or past the call's deadline when it was looked at
+    ELSEWHERE = 4  # not taken: another life of the node was meant
+
+
+class Tally(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a node has made of a cast so far, in sessions: `written` to them, `full` windows passed over; of the written ones `acked`, and
+    `refused` (acked as dropped or undecodable)."""
+
+    stage: Stage
+    written: int = 0
+    full: int = 0
+    acked: int = 0
+    refused: int = 0
+
+
+class Subscription(msgspec.Struct, array_like=True, frozen=True):
+    """Have the session of a device subscribe to topics, or (`on` false) unsubscribe."""
+
+    app: str
+    device: str
+    topics: list[str]
+    on: bool = True
+
+
 class ReceiptKind(enum.IntEnum):
     RECEIVED = 0
     DISPLAYED = 1
@@ -113,6 +164,15 @@ class NodeService(Protocol):
 
     async def poke(self, pokes: Sequence[Poke]) -> None: ...
 
+    async def broadcast(self, call: Broadcast) -> list[Tally]:
+        """Take casts, each once: one that the node knows by its id is not written again, however often it comes, so that a caller who knows
+        nothing asks once more, and asks again later for the counts. Answers at once; what is taken is written by and by."""
+        ...
+
+    async def subscribe(self, subscriptions: Sequence[Subscription]) -> list[bool]:
+        """Whether the device has a session here. Lasts as long as the session."""
+        ...
+
 
 class ReceiptsService(Protocol):
     """Served by dispatchers."""
@@ -131,6 +191,12 @@ class Peers(Protocol):
     async def kick(self, address: str, kicks: Sequence[Kick], *, timeout_s: float = DEADLINE_S) -> list[bool]: ...
 
     async def poke(self, address: str, pokes: Sequence[Poke], *, timeout_s: float = DEADLINE_S) -> None: ...
+
+    async def broadcast(self, address: str, call: Broadcast, *, timeout_s: float = DEADLINE_S) -> list[Tally]: ...
+
+    async def subscribe(
+        self, address: str, subscriptions: Sequence[Subscription], *, timeout_s: float = DEADLINE_S
+    ) -> list[bool]: ...
 
     async def report(
         self, zone: str, receipts: Sequence[Receipt], *, timeout_s: float = DEADLINE_S

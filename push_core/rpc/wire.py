@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from push_core.rpc.port import Deliver, Delivered, Kick, Poke, Receipt
+from push_core.rpc.port import Broadcast, Deliver, Delivered, Kick, Poke, Receipt, Subscription, Tally
 
 NODE = "taco.internal.v1.Node"
 RECEIPTS = "taco.internal.v1.Receipts"
@@ -45,4 +45,6 @@ class Method(Generic[Q, A]):
 DELIVER: Method[Deliver, Delivered] = Method(NODE, "Deliver", Deliver, Delivered)
 KICK: Method[list[Kick], list[bool]] = Method(NODE, "Kick", list[Kick], list[bool])
 POKE: Method[list[Poke], None] = Method(NODE, "Poke", list[Poke], None)
+BROADCAST: Method[Broadcast, list[Tally]] = Method(NODE, "Broadcast", Broadcast, list[Tally])
+SUBSCRIBE: Method[list[Subscription], list[bool]] = Method(NODE, "Subscribe", list[Subscription], list[bool])
 REPORT: Method[list[Receipt], Sequence[int] | None] = Method(RECEIPTS, "Report", list[Receipt], list[int] | None)

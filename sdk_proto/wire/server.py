@@ -40,6 +40,7 @@ from sdk_proto.wire.frames import (
 from sdk_proto.wire.heartbeat import HeartbeatPolicy
 
 MINUTE_S = 60.0
+TOPICS = "topics"
 UNSENT_LOOK_S = 5.0  # how often a session with unsent bytes is looked at
 
 
@@ -59,6 +60,7 @@ class Terms:
     unsent_timeout_s: float = 30.0
     leave_s: float = 5.0  # from the request to connect anew until the close
     foreign_windows: int = 4  # acks for what is not un-acked here: so many windows a minute
+    features: tuple[str, ...] = ()  # what is on of what is optional: "topics"
 
     def window(self, wish: int | None) -> int:
         return self.window_default if wish is None else min(max(wish, 1), self.window_max)
@@ -96,6 +98,20 @@ class Acked(msgspec.Struct, frozen=True, gc=False):
     push: Unacked | None
 
 
+class LiveAcked(msgspec.Struct, frozen=True, gc=False):
+    """An id that the client acked and that is a live push, un-acked on this connection until now."""
+
+    id: int
+    status: str
+
+
+class Wished(msgspec.Struct, frozen=True, gc=False):
+    """The client subscribes to topics, or unsubscribes (`on` false)."""
+
+    topics: tuple[str, ...]
+    on: bool
+
+
 class RecallShown(msgspec.Struct, frozen=True, gc=False):
     """The client has been heard after a recall was written: it has it."""
 
@@ -129,7 +145,7 @@ class Close(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-Event = Send | Acked | RecallShown | Written | Missed | AcksDropped | Close
+Event = Send | Acked | LiveAcked | Wished | RecallShown | Written | Missed | AcksDropped | Close
 
 
 class Offered(enum.Enum):
@@ -207,6 +223,7 @@ class Joining:
             max_frame=self.terms.max_frame,
             reconnect=self.terms.reconnect,
             pending=pending,
+            features=tuple([each for each in self.terms.features if each in self.hello.features]),
         )
         return signed, welcome, signed.take(self.early, now, wall) if self.early else []
 
@@ -220,6 +237,7 @@ class _Ends(enum.Enum):
 
 
 _NONE: dict[int, Unacked] = {}  # shared by all sessions with nothing un-acked, and never written to
+_NO_LIVE: dict[int, float] = {}  # the same for live pushes
 
 
 class Signed:
@@ -237,6 +255,7 @@ class Signed:
         "_heard",
         "_heartbeat",
         "_interval_s",
+        "_live",
         "_pings",
         "_recalls",
         "_unsent_since",
@@ -272,6 +291,7 @@ class Signed:
         self._full_since = 0.0
         self._unsent_since = 0.0
         self._recalls: tuple[int, ...] = ()
+        self._live = _NO_LIVE
         self.due = min(self._ends_at, terms.heartbeat.silent_at(now, interval_s))
 
     @property
@@ -302,7 +322,7 @@ class Signed:
                 unacked[push_id].stored = True
             return Offered.REPEAT
         held = len(unacked)
-        if held >= self.window:
+        if held >= self.window and not self._let_late_go(now):
             return Offered.FULL
         if unacked is _NONE:
             unacked = self.unacked = {}
@@ -315,6 +335,21 @@ class Signed:
             look = min(look, now + terms.window_full_s)
         if look < self.due:
             self.due = look
+        return Offered.SEND
+
+    def offer_live(self, push_id: int, *, until: float, now: float) -> Offered:
+        """As `offer`, for a push that nobody stored and nobody sends again. It holds its place until it is acked; from `until` on (monotonic)
+        it gives it to whatever needs one, and nobody is told."""
+        live = self._live
+        if push_id in live or push_id in self.unacked:
+            return Offered.REPEAT
+        if len(self.unacked) >= self.window and not self._let_late_go(now):
+            return Offered.FULL
+        live = self._live
+        if live is _NO_LIVE:
+            live = self._live = {}
+        live[push_id] = until
+        self.window -= 1  # rather than be counted with each push and ack of the others
         return Offered.SEND
 
     def offer_recall(self, push_id: int) -> Offered:
@@ -330,6 +365,7 @@ class Signed:
         """The connection is over: the pushes that are lost with it."""
         lost = list(self.unacked.items())
         self.unacked = _NONE
+        self._live = _NO_LIVE
         self._recalls = ()
         return lost
 
@@ -393,6 +429,8 @@ class Signed:
             elif type(frame) is Hello:
                 events.append(_HELLO_TWICE)
                 break
+            elif isinstance(frame, Subscribe | Unsubscribe) and TOPICS in self.terms.features:
+                events.append(Wished(frame.topics, type(frame) is Subscribe))
             elif type(frame) is not StateChange:
                 events.append(_refusal(frame))
         return events
@@ -404,6 +442,11 @@ class Signed:
             push = unacked.pop(push_id, None) if unacked else None
             if push is not None:
                 self._full_since = 0.0
+            elif self._live and push_id in self._live:
+                self._let_live_go((push_id,))
+                self._full_since = 0.0
+                events.append(LiveAcked(push_id, ack.status))
+                continue
             elif not self._room_for_foreign(now):
                 dropped += 1
                 continue
@@ -415,12 +458,25 @@ class Signed:
 
     def _room_for_foreign(self, now: float) -> bool:
         """A bucket like that of pings (`HeartbeatPolicy.ping`)."""
-        step_s = MINUTE_S / (self.terms.foreign_windows * self.window)
+        step_s = MINUTE_S / (self.terms.foreign_windows * (self.window + len(self._live)))
         after = max(self._foreign, now) + step_s
         if after - now > MINUTE_S + step_s / 2:
             return False
         self._foreign = after
         return True
+
+    def _let_late_go(self, now: float) -> bool:
+        """Whether live pushes whose time is over gave their places back."""
+        late = [push_id for push_id, until in self._live.items() if now >= until]
+        self._let_live_go(late)
+        return bool(late)
+
+    def _let_live_go(self, ids: Sequence[int]) -> None:
+        for push_id in ids:
+            del self._live[push_id]
+        self.window += len(ids)
+        if not self._live:
+            self._live = _NO_LIVE
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -451,6 +507,7 @@ class Signed:
             return [Close(CloseCode.TOO_SLOW, "what was sent is not read")]
         if unsent:
             due = min(due, now + UNSENT_LOOK_S, self._unsent_since + terms.unsent_timeout_s)
+        self._let_late_go(now)
         for push_id, push in self.unacked.items():
             if push.told == 2:
                 continue

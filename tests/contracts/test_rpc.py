@@ -10,6 +10,8 @@ from push_core.errors import DeadlineExceeded, Overloaded, Unavailable
 from push_core.rpc.grpc import GrpcRpc
 from push_core.rpc.inproc import InprocRpc
 from push_core.rpc.port import (
+    Broadcast,
+    Cast,
     Deliver,
     Delivered,
     Kick,
@@ -20,7 +22,10 @@ from push_core.rpc.port import (
     Receipt,
     ReceiptKind,
     Rpc,
+    Stage,
+    Subscription,
     Taking,
+    Tally,
 )
 
 MAX_IN_FLIGHT = 4
@@ -50,6 +55,14 @@ class NodeUnderTest:
 
     async def poke(self, pokes: Sequence[Poke]) -> None:
         await self._came(list(pokes))
+
+    async def broadcast(self, call: Broadcast) -> list[Tally]:
+        await self._came(call)
+        return [Tally(Stage.DONE, cast.id, 2, 3, 4) for cast in call.casts]
+
+    async def subscribe(self, subscriptions: Sequence[Subscription]) -> list[bool]:
+        await self._came(list(subscriptions))
+        return [each.on for each in subscriptions]
 
     async def report(self, receipts: Sequence[Receipt]) -> Sequence[int] | None:
         await self._came(list(receipts))
@@ -150,6 +163,24 @@ class RpcContract:
         kicks = [Kick("courier", "d-1", 1, 4301, "replaced"), Kick("courier", "d-2", -1, 4304, incarnation="gw-1.a")]
         assert await peers.kick(there.address, kicks) == [True, False]
         assert there.node.asked == [kicks]
+
+    async def test_casts_arrive_as_they_were_sent_and_are_answered_one_by_one(
+        self, rpc: Rpc, peers: Peers, stack: AsyncExitStack
+    ) -> None:
+        there = await self.serve(rpc, stack)
+        to_all = Cast(id=(1 << 63) - 1, app="courier", topic=None, push=bytes(range(256)), expires=1, again=True)
+        call = Broadcast(
+            "gw-1.a", 1_790_000_005_000, [to_all, Cast(id=7, app="shop", topic="news", push=b"", expires=2)]
+        )
+        answers = await peers.broadcast(there.address, call)
+        assert answers == [Tally(Stage.DONE, (1 << 63) - 1, 2, 3, 4), Tally(Stage.DONE, 7, 2, 3, 4)]
+        assert there.node.asked == [call]
+
+    async def test_subscriptions_are_answered_one_by_one(self, rpc: Rpc, peers: Peers, stack: AsyncExitStack) -> None:
+        there = await self.serve(rpc, stack)
+        wishes = [Subscription("courier", "d-1", ["news", "city-021"]), Subscription("courier", "d-2", ["news"], False)]
+        assert await peers.subscribe(there.address, wishes) == [True, False]
+        assert there.node.asked == [wishes]
 
     async def test_receipts_reach_a_service_of_their_zone(self, rpc: Rpc, peers: Peers, stack: AsyncExitStack) -> None:
         here, there = await self.serve(rpc, stack, zone="here"), await self.serve(rpc, stack, zone="there")

@@ -7,7 +7,19 @@ from dataclasses import dataclass, field
 from push_core.errors import Unavailable
 from push_core.presence.port import Node, Presence, Route
 from push_core.rpc.inproc import InprocListener, InprocRpc
-from push_core.rpc.port import Deliver, Delivered, Kick, Offer, Poke, Taking
+from push_core.rpc.port import (
+    Broadcast,
+    Cast,
+    Deliver,
+    Delivered,
+    Kick,
+    Offer,
+    Poke,
+    Stage,
+    Subscription,
+    Taking,
+    Tally,
+)
 
 
 @dataclass(slots=True)
@@ -27,6 +39,9 @@ class FakeNode:
     pokes: list[Poke] = field(default_factory=list)
     gate: asyncio.Event | None = None
     refuse_pokes: bool = False
+    tallies: dict[int, Tally] = field(default_factory=dict)  # what it says of casts that it was told of
+    casts: list[Cast] = field(default_factory=list)  # as they came
+    tally: Tally = field(default_factory=lambda: Tally(Stage.DONE, written=3))  # of a cast that comes first
     lose_answers: bool = False
     listener: InprocListener | None = None
     epoch: int = 0
@@ -91,3 +106,17 @@ class FakeNode:
         if self.refuse_pokes:
             raise Unavailable("not now")
         self.pokes.extend(pokes)
+
+    async def broadcast(self, call: Broadcast) -> list[Tally]:
+        if self.gate is not None:
+            await self.gate.wait()
+        if call.incarnation != self.incarnation:
+            return [Tally(Stage.ELSEWHERE)] * len(call.casts)
+        self.casts.extend(call.casts)
+        answers = [self.tallies.setdefault(cast.id, self.tally) for cast in call.casts]
+        if self.lose_answers:
+            raise Unavailable("the answer is lost")
+        return answers
+
+    async def subscribe(self, subscriptions: Sequence[Subscription]) -> list[bool]:
+        return [(each.app, each.device) in self.sessions for each in subscriptions]

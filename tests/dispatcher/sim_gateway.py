@@ -11,6 +11,7 @@ from push_core.presence.port import Node, Route
 from push_core.rpc.inproc import InprocListener
 from push_core.rpc.port import Deliver, Delivered, Kick, Offer, Poke, Receipt, ReceiptKind, Taking
 from tests.dispatcher.world import APP, World
+from tests.support.audience import NoAudience
 
 WINDOW = 4
 K = ReceiptKind
@@ -42,7 +43,7 @@ class Session:
 
 
 @dataclass(slots=True)
-class Gateway:
+class Gateway(NoAudience):
     world: World
     random: Random
     incarnation: str

@@ -8,6 +8,7 @@ from push_core.presence.port import Node, Route
 from push_core.rpc.port import Deliver, Delivered, Kick, Poke
 from tests.push_api.conftest import client_of
 from tests.push_api.refusals import assert_refused
+from tests.support.audience import NoAudience
 
 RECORD = {
     "alias": "user-7",
@@ -88,7 +89,7 @@ async def test_devices_of_two_apps_with_one_name_are_two(http: httpx.AsyncClient
     assert (ours["alias"], ours["blocked"]) == ("ours", False)
 
 
-class FakeNode:
+class FakeNode(NoAudience):
     """A gateway that knows its sessions by name."""
 
     def __init__(self, *sessions: tuple[str, str]) -> None:

@@ -18,6 +18,7 @@ from push_core.presence.port import Node
 from push_core.queues.port import Parcel, Published
 from push_core.rpc.port import Deliver, Delivered, Kick, Poke
 from push_core.sql.upgrade import upgrade_store
+from tests.support.audience import NoAudience
 from tests.support.servers import require_server
 from tests.support.until import until
 
@@ -133,7 +134,7 @@ async def test_rabbitmq(rabbit_server: RabbitServer) -> None:
         await ports.close()
 
 
-class Service:
+class Service(NoAudience):
     """A gateway that can be told to answer nobody."""
 
     def __init__(self) -> None:

@@ -38,7 +38,8 @@ def make(key: Any = SECRET, algorithm: str = "HS256", headers: dict[str, Any] | 
 
 
 def verify(token: str, keys: AppKeys | None = None, device: str = "d-1") -> int | None:
-    return (keys or app()).verify(token, device, now_s=NOW)
+    grant = (keys or app()).verify(token, device, now_s=NOW)
+    return None if grant is None else grant.expires_s
 
 
 def test_a_good_token_tells_when_it_runs_out() -> None:
@@ -143,3 +144,23 @@ def test_no_secret_shows_in_a_repr() -> None:
 )
 def test_no_text_ever_raises(token: str) -> None:
     assert verify(token) is None
+
+
+@pytest.mark.parametrize(
+    ("claim", "granted"),
+    [
+        pytest.param(..., (), id="none"),
+        pytest.param([], (), id="an empty list"),
+        pytest.param(["news", "city-*", "news"], ("news", "city-*"), id="a topic and a beginning"),
+        pytest.param("news", (), id="a text"),
+        pytest.param(["news", 7], (), id="a number among them"),
+        pytest.param(["c*ty"], (), id="a star in the middle"),
+        pytest.param([f"t-{number}" for number in range(65)], (), id="too many"),
+    ],
+)
+def test_a_token_names_the_topics_of_its_device_and_one_that_makes_no_sense_of_it_is_good_all_the_same(
+    claim: Any, granted: tuple[str, ...]
+) -> None:
+    grant = app().verify(make(topics=claim), "d-1", now_s=NOW)
+    assert grant is not None
+    assert grant.topics == granted

@@ -20,11 +20,12 @@ from push_core.rpc.grpc import GrpcRpc
 from push_core.rpc.grpc_metadata import KEY, VERSION
 from push_core.rpc.port import Deliver, Delivered, Kick, Offer, Poke, Receipt, ReceiptKind
 from push_core.rpc.wire import DELIVER, NODE, RECEIPTS
+from tests.support.audience import NoAudience
 
 RECEIPT = Receipt(7, "courier", "d-1", ReceiptKind.RECEIVED, 1_790_000_000_000)
 
 
-class Node:
+class Node(NoAudience):
     def __init__(self) -> None:
         self.asked = 0
         self.answer_bytes = 0

@@ -5,11 +5,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from push_gateway.wheel import Timed, Wheel
 from sdk_proto.wire import frames as f
-from sdk_proto.wire.server import Acked, Close, Event, Missed, Offered, Signed, Terms, Written
+from sdk_proto.wire.server import Acked, Close, Event, LiveAcked, Missed, Offered, Signed, Terms, Written
 from sdk_proto.wire.subprotocols import JSON
 
 WALL = 1_790_000_000_000
 IDS = st.integers(1, 12)
+LIVE_IDS = st.integers(101, 106)
 STEP = 0.25
 
 
@@ -42,6 +43,8 @@ class Session(RuleBasedStateMachine):
         self.heard = self.now
         self.taken: dict[int, tuple[float, float]] = {}  # id → written, deadline; un-acked
         self.ended: list[int] = []
+        self.live: dict[int, float] = {}  # id → until
+        self.places = window
         self.count = 0
         self.written: set[int] = set()
         self.missed: set[int] = set()
@@ -59,7 +62,7 @@ class Session(RuleBasedStateMachine):
         offered = self.session.offer(push_id, timeout_ms=timeout_ms, stored=stored, now=self.now, wall=self.wall)
         if push_id in self.taken:
             assert offered is Offered.REPEAT
-        elif len(self.taken) == self.session.window:
+        elif self._places_taken() == self.places:
             assert offered is Offered.FULL
         else:
             assert offered is Offered.SEND
@@ -68,10 +71,29 @@ class Session(RuleBasedStateMachine):
         self._arm()
 
     @precondition(lambda self: self.open)
-    @rule(ids=st.lists(IDS, min_size=1, max_size=4), status=st.sampled_from(f.ACK_STATUSES))
+    @rule(push_id=LIVE_IDS, for_s=st.sampled_from([0.1, 5.0, 600.0]))
+    def offer_live(self, push_id: int, for_s: float) -> None:
+        offered = self.session.offer_live(push_id, until=self.now + for_s, now=self.now)
+        if self.live.get(push_id, 0.0) > self.now:
+            assert offered is Offered.REPEAT
+        elif self._places_taken() == self.places:
+            assert offered is not Offered.SEND
+        else:
+            assert offered is Offered.SEND or push_id in self.live  # held still, its time being over
+        if offered is Offered.SEND:
+            self.live[push_id] = self.now + for_s
+
+    def _places_taken(self) -> int:
+        """When places are short, those of live pushes whose time is over don't count."""
+        return len(self.taken) + sum(until > self.now for until in self.live.values())
+
+    @precondition(lambda self: self.open)
+    @rule(ids=st.lists(IDS | LIVE_IDS, min_size=1, max_size=4), status=st.sampled_from(f.ACK_STATUSES))
     def ack(self, ids: list[int], status: str) -> None:
         self._said(self._say(f.Ack(tuple(ids), status)))
         assert not set(ids) & set(self.taken)
+        for push_id in set(ids) & set(self.live):  # its place was given to another one
+            assert self.live.pop(push_id) <= self.now
 
     @precondition(lambda self: self.open)
     @rule(interval_s=st.none() | st.integers(1, 1_000))
@@ -101,9 +123,9 @@ class Session(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "session"))
     @invariant()
     def the_window_holds_and_the_books_agree(self) -> None:
-        assert len(self.session.unacked) <= self.session.window
+        assert len(self.session.unacked) <= self.session.window <= self.places
         assert set(self.session.unacked) == set(self.taken)
-        assert self.session.free == self.session.window - len(self.taken)
+        assert self.places - len(self.taken) - len(self.live) <= self.session.free <= self.places - len(self.taken)
         assert len(self.ended) + len(self.taken) == self.count
 
     @precondition(lambda self: hasattr(self, "session"))
@@ -128,6 +150,8 @@ class Session(RuleBasedStateMachine):
         for event in events:
             if isinstance(event, Acked) and event.push is not None:
                 self._ended(event.id)
+            elif isinstance(event, LiveAcked):
+                del self.live[event.id]
             elif isinstance(event, Written):
                 assert event.id not in self.written
                 assert self.now >= self.taken[event.id][0] + 1
