@@ -15,6 +15,7 @@ import { Seen } from "./seen.js";
 import { SDK, withDefaults } from "./options.js";
 import { Session } from "./session.js";
 import { Tokens } from "./tokens.js";
+import { Topics } from "./topics.js";
 import { ABNORMAL, Transport } from "./transport.js";
 
 /** A connection that lived this long has shown that the address works: the next backoff starts small again. */
@@ -33,6 +34,7 @@ export class Client {
   #backoff;
   #delivery;
   #acks = new Acks();
+  #topics = new Topics();
   #adaptive = new AdaptiveHeartbeat();
   /** Where `#adaptive` is kept. */
   #learnedKey;
@@ -131,6 +133,24 @@ export class Client {
   }
 
   /**
+   * Have what is sent to these topics, now and on each later connection. What the server does not allow comes to `onError` (`server`).
+   * @param {...string} topics @throws {TypeError} for what can't be a topic
+   */
+  subscribe(...topics) {
+    this.#tellOf(this.#topics.want(topics));
+  }
+
+  /** @param {...string} topics */
+  unsubscribe(...topics) {
+    this.#tellOf(this.#topics.drop(topics));
+  }
+
+  #tellOf(frames) {
+    for (const link of [this.#current, this.#candidate]) link?.session.tell(frames);
+    this.#pump();
+  }
+
+  /**
    * The network changed, or the machine woke up: don't wait for timers; try, or find out whether the connection lives.
    *
    * @param {string} [network] label of the one that there is now, if it is known; what is learned of heartbeats is learned for each
@@ -172,7 +192,7 @@ export class Client {
     const adaptive = this.#options.heartbeat === undefined ? this.#adaptive : null;
     const heartbeat = this.#options.heartbeat ?? this.#adaptive.intervalS(network, { foreground: state === "foreground" });
     const hello = { app, device, token, versions: [VERSION], install, attempt, heartbeat, window, state, sdk: SDK, network, features };
-    const session = new Session({ hello, seen: this.#seen, acks: this.#acks, limits, adaptive, now: this.#clock.now() });
+    const session = new Session({ hello, seen: this.#seen, acks: this.#acks, limits, adaptive, topics: this.#topics, now: this.#clock.now() });
     const link = { session, transport: null, welcomedAt: null };
     this.#candidate = link;
     try {

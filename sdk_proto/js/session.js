@@ -35,6 +35,7 @@ export class Session {
   #seen;
   #acks;
   #limits;
+  #topics;
   #deadline;
   #heartbeat = null;
   #adaptive;
@@ -48,16 +49,18 @@ export class Session {
    * @param {{has(id: string): boolean}} options.seen ids that were shown
    * @param {import("./acks.js").Acks} options.acks
    * @param {typeof DEFAULT_LIMITS} [options.limits]
+   * @param {import("./topics.js").Topics} [options.topics] what the server is told of after its welcome
    * @param {import("./adaptive.js").AdaptiveHeartbeat | null} [options.adaptive] learns how long the interval between pings may be;
    *   without it the interval is what hello wishes, or the server's
    * @param {number} options.now
    */
-  constructor({ hello, seen, acks, limits = DEFAULT_LIMITS, adaptive = null, now }) {
+  constructor({ hello, seen, acks, limits = DEFAULT_LIMITS, adaptive = null, topics = null, now }) {
     this.#hello = hello;
     this.#greeting = hello;
     this.#seen = seen;
     this.#acks = acks;
     this.#limits = limits;
+    this.#topics = topics;
     this.#adaptive = adaptive;
     this.#deadline = now + limits.connectMs;
   }
@@ -164,6 +167,11 @@ export class Session {
     this.#adapt();
   }
 
+  /** Tell the server of what changed in `topics`; before its welcome there is no need to. @param {import("./codec.js").Frame[]} frames */
+  tell(frames) {
+    if (this.#state === State.LIVE) this.#outgoing.push(...frames);
+  }
+
   /** The WebSocket messages to send, in order: frames together as far as the server's limit allows. @returns {string[]} */
   takeOutgoing() {
     const messages = [];
@@ -193,6 +201,7 @@ export class Session {
     this.#adapt();
     this.#acks.reopen(frame.window, now);
     this.flush();
+    this.#outgoing.push(...(this.#topics?.all() ?? []));
     // What the application changed while hello was on its way.
     if (this.#hello.state !== this.#greeting.state) this.setState(this.#hello.state, now);
     if (this.#hello.heartbeat !== this.#greeting.heartbeat) this.setHeartbeat(this.#hello.heartbeat, now);

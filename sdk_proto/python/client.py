@@ -7,7 +7,7 @@ Everything runs on the event loop that `start` was called on; no method is to be
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -26,6 +26,7 @@ from sdk_proto.python.session import Event, Failed, Session
 from sdk_proto.python.status import Problem, Status
 from sdk_proto.python.store import open_store
 from sdk_proto.python.tokens import Tokens
+from sdk_proto.python.topics import Topics
 from sdk_proto.python.transport import Target, Transport
 from sdk_proto.wire.close import CloseCode, Order, order_of
 from sdk_proto.wire.frames import (
@@ -37,7 +38,9 @@ from sdk_proto.wire.frames import (
     Migrate,
     Push,
     Recall,
+    Subscribe,
     Undecodable,
+    Unsubscribe,
     Welcome,
 )
 
@@ -77,6 +80,7 @@ class Client:
         self._tokens = Tokens(options.token)
         self._backoff = Backoff(source)
         self._acks = Acks()
+        self._topics = Topics()
         self._seen = Seen()
         self._store = open_store(options.store)
         self._remember = Remember(
@@ -174,6 +178,19 @@ class Client:
             link.session.set_heartbeat(seconds, self._now())
         self._pump()
 
+    def subscribe(self, *topics: str) -> None:
+        """Have what is sent to these topics, now and on each later connection. What the server does not allow comes as a problem
+        (`server`). Raises ValueError for what can't be a topic."""
+        self._tell_of(self._topics.want(topics))
+
+    def unsubscribe(self, *topics: str) -> None:
+        self._tell_of(self._topics.drop(topics))
+
+    def _tell_of(self, frames: Sequence[Subscribe | Unsubscribe]) -> None:
+        for link in self._links():
+            link.session.tell(frames)
+        self._pump()
+
     def wake(self, network: str | None = None) -> None:
         """The network changed, or the machine woke up: don't wait for timers; try, or find out whether the connection lives.
         `network` is the label of the one that there is now, if it is known: `wifi`, `cellular`, … What is learned of heartbeats is learned
@@ -215,6 +232,7 @@ class Client:
             acks=self._acks,
             now=self._now(),
             limits=self._options.limits,
+            topics=self._topics,
             adaptive=self._greeting.learner,
         )
         target = Target(

@@ -20,6 +20,7 @@ import msgspec
 from sdk_proto.python.acks import Acks
 from sdk_proto.python.adaptive import AdaptiveHeartbeat
 from sdk_proto.python.heartbeat import Heartbeat
+from sdk_proto.python.topics import Topics
 from sdk_proto.wire.codec import Codec, FrameError
 from sdk_proto.wire.frames import (
     VERSION,
@@ -36,8 +37,10 @@ from sdk_proto.wire.frames import (
     Reply,
     ServerFrame,
     StateChange,
+    Subscribe,
     Undecodable,
     Unknown,
+    Unsubscribe,
     Welcome,
 )
 
@@ -82,6 +85,7 @@ class Session:
         "_outgoing",
         "_seen",
         "_state",
+        "_topics",
     )
 
     def __init__(
@@ -94,9 +98,11 @@ class Session:
         now: float,
         limits: Limits = Limits(),
         adaptive: AdaptiveHeartbeat | None = None,
+        topics: Topics | None = None,
     ) -> None:
         """`seen`: the ids that were shown; `acks` outlive the session and may bring what an earlier one couldn't send, and so does
-        `adaptive`, which learns how long the interval between pings may be; None: it is what hello wishes, or the server's."""
+        `adaptive`, which learns how long the interval between pings may be; None: it is what hello wishes, or the server's. Of all
+        `topics` the server is told after its welcome."""
         self._codec = codec
         self._hello = hello
         self._greeting = hello  # as it was sent: what the application changed since then is told after the welcome
@@ -104,6 +110,7 @@ class Session:
         self._acks = acks
         self._adaptive = adaptive
         self._limits = limits
+        self._topics = topics
         self._state = _State.DIALLING
         self._deadline = now + limits.connect_s
         self._heartbeat: Heartbeat | None = None
@@ -210,6 +217,11 @@ class Session:
             self._heartbeat.sent(now)
             self._adapt()
 
+    def tell(self, frames: Sequence[Subscribe | Unsubscribe]) -> None:
+        """Tell the server of what changed in `topics`; before its welcome there is no need to."""
+        if self._state is _State.LIVE:
+            self._outgoing += frames
+
     def take_outgoing(self) -> list[bytes]:
         """The WebSocket messages to send, in order."""
         frames = self._outgoing
@@ -257,6 +269,8 @@ class Session:
             self._adapt()
         self._acks.reopen(frame.window, now)
         self.flush()
+        if self._topics is not None:
+            self._outgoing += self._topics.all()
         if self._hello.state is not None and self._hello.state != self._greeting.state:
             self.set_state(self._hello.state, now)
         if self._hello.heartbeat is not None and self._hello.heartbeat != self._greeting.heartbeat:

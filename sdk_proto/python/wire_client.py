@@ -22,6 +22,7 @@ from sdk_proto.python.acks import Acks
 from sdk_proto.python.lean_socket import LeanSocket
 from sdk_proto.python.options import SDK
 from sdk_proto.python.session import Event, Failed, Limits, Session
+from sdk_proto.python.topics import Topics
 from sdk_proto.wire.codec import Codec
 from sdk_proto.wire.frames import VERSION, Bye, Hello, Push, Recall, Welcome
 from sdk_proto.wire.subprotocols import PROTO
@@ -87,6 +88,7 @@ class Device:
         "_fleet",
         "_session",
         "_socket",
+        "_topics",
         "_welcome",
         "app",
         "attempt",
@@ -103,6 +105,7 @@ class Device:
         self.shown: set[int] = set()
         self._fleet = fleet
         self._acks = Acks()
+        self._topics: Topics | None = None  # most devices have none
         self._session: Session | None = None
         self._socket: LeanSocket | None = None
         self._welcome: asyncio.Future[Welcome] | None = None
@@ -136,6 +139,7 @@ class Device:
             acks=self._acks,
             now=loop.time(),
             limits=fleet.limits,
+            topics=self._topics,
         )
         self._welcome = loop.create_future()
         self._end = loop.create_future()
@@ -194,6 +198,14 @@ class Device:
         self._fleet.counters.acked += len(ids)
         self._session.flush()
         self._send()
+
+    def subscribe(self, *topics: str) -> None:
+        """Now if it is online, and on each later connection."""
+        self._topics = self._topics or Topics()
+        frames = self._topics.want(topics)
+        if self._session is not None:
+            self._session.tell(frames)
+            self._send()
 
     def ping(self) -> None:
         if self._session is not None:

@@ -368,3 +368,19 @@ def test_an_option_that_cannot_be_used_is_named(wrong: dict[str, Any]) -> None:
 
 def test_a_token_is_not_in_the_options_repr() -> None:
     assert "secret" not in repr(Options(url="ws://a", app="courier", device="d-1", token="secret"))
+
+
+async def test_topics_are_subscribed_to_again_on_each_connection(gateway: FakeGateway) -> None:
+    app = App(gateway)
+    app.client.subscribe("news", "city-021")
+    async with app.client:
+        session = await gateway.session()
+        assert await session.frames.get() == f.Subscribe(("news", "city-021"))
+        app.client.unsubscribe("news")
+        assert await session.frames.get() == f.Unsubscribe(("news",))
+        app.client.subscribe("secret")
+        assert await session.frames.get() == f.Subscribe(("secret",))
+        await session.send(f.Error(code="forbidden", message="secret"))
+        assert (await app.problems.get()).error == f.Error(code="forbidden", message="secret")
+        await session.cut()
+        assert await (await gateway.session()).frames.get() == f.Subscribe(("city-021", "secret"))

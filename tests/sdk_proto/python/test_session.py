@@ -7,6 +7,7 @@ import pytest
 
 from sdk_proto.python.acks import LIMIT, Acks
 from sdk_proto.python.session import Failed, Limits, Session
+from sdk_proto.python.topics import Topics
 from sdk_proto.wire import frames as f
 from sdk_proto.wire.codec import Codec
 from sdk_proto.wire.subprotocols import JSON, PROTO
@@ -18,11 +19,19 @@ HELLO = f.Hello(app="courier", device="d-1", token="token", versions=(1,), heart
 class Talk:
     """A session and what a server would have to say to it."""
 
-    def __init__(self, codec: Codec = PROTO, acks: Acks | None = None, seen: set[int] | None = None) -> None:
+    def __init__(
+        self,
+        codec: Codec = PROTO,
+        acks: Acks | None = None,
+        seen: set[int] | None = None,
+        topics: Topics | None = None,
+    ) -> None:
         self.codec = codec
         self.seen = seen if seen is not None else set()
         self.acks = acks or Acks()
-        self.session = Session(codec=codec, hello=HELLO, seen=self.seen, acks=self.acks, now=0, limits=Limits())
+        self.session = Session(
+            codec=codec, hello=HELLO, seen=self.seen, acks=self.acks, now=0, limits=Limits(), topics=topics
+        )
 
     def says(self, *frames: Any, now: float = 0) -> list[Any]:
         return self.session.receive(self.codec.encode(frames), now)
@@ -169,3 +178,20 @@ def test_a_long_backlog_of_acks_is_split_into_messages_a_server_takes(codec: Cod
     assert all(len(message) <= f.MAX_FRAME for message in messages)
     frames = [frame for message in messages for frame in codec.decode_client(message)]
     assert sum(len(frame.ids) for frame in frames if isinstance(frame, f.Ack)) == LIMIT
+
+
+def test_topics_are_told_when_they_change_and_all_of_them_after_each_welcome() -> None:
+    topics = Topics()
+    early = Talk(topics=topics)
+    early.session.tell(topics.want(["a", "b"]))
+    early.session.opened(0)
+    assert early.heard() == [HELLO]  # there is no need to before the welcome
+    early.says(WELCOME)
+    assert early.heard() == [f.Subscribe(("a", "b"))]
+    early.session.tell(topics.want(["b", "c"]))
+    early.session.tell(topics.drop(["a", "never"]))
+    assert early.heard() == [f.Subscribe(("c",)), f.Unsubscribe(("a",))]
+    later = Talk(topics=topics)
+    later.session.opened(0)
+    later.says(WELCOME)
+    assert later.heard() == [HELLO, f.Subscribe(("b", "c"))]
