@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dispatcher.actions import Actions
+from dispatcher.broadcast import Broadcaster
 from dispatcher.envelopes import EnvelopeWork, sources
 from dispatcher.fallback.breaker import Breaker
 from dispatcher.fallback.channels import check_names
@@ -108,6 +109,7 @@ def build(
         actions=actions,
         nodes=nodes,
         poker=poker,
+        broadcaster=Broadcaster(messages, ports.presence, peers, nodes, trail, metrics, settings, clock),
         routes=routes,
         sent=sent,
         crew=crew,

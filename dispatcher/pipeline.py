@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from dispatcher.actions import Actions
+from dispatcher.broadcast import Broadcaster
 from dispatcher.delivery import Delivery, event
 from dispatcher.expansion import expand
 from dispatcher.node_client import NodeClients
@@ -54,6 +55,7 @@ class Pipeline:
     actions: Actions
     nodes: NodeClients
     poker: Poker
+    broadcaster: Broadcaster
     routes: VendorRoutes
     sent: Sent
     crew: Crew  # owns calls that outlive their batch
@@ -77,6 +79,8 @@ class Pipeline:
                 named = [delivery for delivery in named if delivery.envelope.id not in recalled]
         if named:
             await self._wave(named)
+        if screened.broadcasts:
+            await self.broadcaster.handle(screened.broadcasts, redelivered=redelivered)
         if screened.aliases:
             waves = expand(
                 screened.aliases,

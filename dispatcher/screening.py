@@ -16,6 +16,7 @@ class Screened:
 
     named: list[Delivery] = field(default_factory=list)
     aliases: list[Envelope] = field(default_factory=list)
+    broadcasts: list[Envelope] = field(default_factory=list)
     recalls: list[Envelope] = field(default_factory=list)
     ask_recalled: list[int] = field(default_factory=list)
 
@@ -26,6 +27,9 @@ def screen(envelopes: Iterable[Envelope], *, redelivered: bool, now: WallMs, rec
     for envelope in envelopes:
         if envelope.work is Work.RECALL:
             screened.recalls.append(envelope)
+            continue
+        if envelope.is_broadcast:
+            screened.broadcasts.append(envelope)
             continue
         again = redelivered or envelope.repeat
         if envelope.alias is not None and not envelope.devices:

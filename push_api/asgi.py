@@ -16,7 +16,7 @@ from push_api.complaints import Complaints
 from push_api.deadlines import Deadlines
 from push_api.decoding import decode, decode_batch, decode_message
 from push_api.errors import body_of, problem_of, retry_after_s
-from push_api.models import Accepted, Health, Registration, Result, Results
+from push_api.models import Accepted, Health, Registration, Result, Results, TopicList
 from push_api.operations import NotAllowed, Operation, match
 from push_api.requests import (
     Gone,
@@ -33,7 +33,7 @@ from push_api.requests import (
 from push_api.service import PushService
 from push_api.settings import ApiSettings
 from push_api.traceparent import accept_or_make
-from push_api.validation import check_name, check_registration
+from push_api.validation import check_name, check_registration, check_topics
 from push_core.errors import DeadlineExceeded, Overloaded, TacoError, Unavailable, UserError
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.port import Metrics
@@ -89,6 +89,8 @@ class HttpDoor:
             "disconnect": self._disconnect,
             "block": self._block,
             "unblock": self._unblock,
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -253,6 +255,14 @@ class HttpDoor:
 
     async def _unblock(self, call: Call) -> bytes:
         return _encode(await self._service.devices.unblock(call.app.name, _device(call)))
+
+    async def _subscribe(self, call: Call) -> bytes:
+        topics = check_topics(decode(call.body, TopicList))
+        return _encode(await self._service.devices.subscribe(call.app.name, _device(call), topics))
+
+    async def _unsubscribe(self, call: Call) -> bytes:
+        topics = check_topics(decode(call.body, TopicList))
+        return _encode(await self._service.devices.unsubscribe(call.app.name, _device(call), topics))
 
 
 def not_found(path: str) -> UserError:

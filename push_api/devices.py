@@ -1,20 +1,22 @@
-"""What callers may do with a device: register, look up, forget, see where it is connected, disconnect, block.
+"""What callers may do with a device: register, look up, forget, see where it is connected, disconnect, block, subscribe to topics.
 
 All state is by (app, device): another app's device is not found. A device needs no registration, so presence, disconnect and
 block answer for any name.
 """
 
+from collections.abc import Sequence
+
 from push_api.deadlines import within
-from push_api.models import DeviceRecord, Disconnected, PresenceStatus, Registration
+from push_api.models import MAX_TOPICS, DeviceRecord, Disconnected, PresenceStatus, Registration
 from push_core.clock import Clock
-from push_core.devices.port import Devices
+from push_core.devices.port import Devices, TopicChange
 from push_core.errors import TacoError, Unavailable, UserError
 from push_core.models import Device
 from push_core.presence.port import Located, Presence
-from push_core.rpc.port import Kick, Peers
+from push_core.rpc.port import Kick, Peers, Subscription
 from sdk_proto.wire.close import CloseCode
 
-_KICKS = 2  # a session may have moved to another node between asking where it is and ending it there
+_TRIES = 2  # a session may have moved to another node between asking where it is and asking that node
 _ANY_EPOCH = -1
 
 
@@ -86,13 +88,50 @@ class DeviceService:
         )
         return await self.get(app, device)
 
+    async def subscribe(self, app: str, device: str, topics: Sequence[str]) -> DeviceRecord:
+        """Subscribe the device to topics, now if it is connected, and with each session from now on. Raises UserError `too_many`."""
+        found = await within(self._timeout_s, "the device store", self._devices.get([(app, device)]))
+        before = found[0].topics if found[0] is not None else ()
+        if len({*before, *topics}) > MAX_TOPICS:
+            raise UserError(f"a device takes at most {MAX_TOPICS} topics of its app's", code="too_many", field="topics")
+        return await self._change_topics(TopicChange(app=app, device=device, add=topics))
+
+    async def unsubscribe(self, app: str, device: str, topics: Sequence[str]) -> DeviceRecord:
+        """Undo `subscribe`; what the device has subscribed to itself, too, for its present session. Raises UserError `not_found`."""
+        await self.get(app, device)
+        return await self._change_topics(TopicChange(app=app, device=device, remove=topics))
+
+    async def _change_topics(self, change: TopicChange) -> DeviceRecord:
+        """Stored first: a device that connects meanwhile reads it. A session that can't be told has them with its next one (Unavailable)."""
+        call = self._devices.change_topics([change], now=self._clock.wall_ms())
+        (stored,) = await within(self._timeout_s, "the device store", call)
+        try:
+            await self._tell(change)
+        except TacoError as error:
+            raise Unavailable(
+                f"the topics are stored, the present session could not be told: {error.message}"
+            ) from error
+        return _record(stored)
+
+    async def _tell(self, change: TopicChange) -> None:
+        for _ in range(_TRIES):
+            located = await self._locate(change.app, change.device)
+            if located is None:
+                return
+            node = located.node
+            on = bool(change.add)
+            told = Subscription(change.app, change.device, list(change.add or change.remove), on)
+            call = self._peers.subscribe(node.address, [told], timeout_s=self._timeout_s)
+            if (await within(self._timeout_s, f"gateway {node.name}", call))[0]:
+                return
+
     async def _locate(self, app: str, device: str) -> Located | None:
         found = await within(self._timeout_s, "presence", self._presence.locate([(app, device)]))
         return found[0]
 
     async def _kick(self, app: str, device: str, code: CloseCode, reason: str) -> bool:
         """Whether a session was ended."""
-        for _ in range(_KICKS):
+        for _ in range(_TRIES):
             located = await self._locate(app, device)
             if located is None:
                 return False
@@ -120,4 +159,5 @@ def _record(device: Device) -> DeviceRecord:
         app_version=device.app_version,
         blocked=device.blocked,
         updated=device.updated,
+        topics=device.topics,
     )

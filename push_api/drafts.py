@@ -38,6 +38,8 @@ class Draft(Struct, frozen=True, kw_only=True):
     vendor: dict[str, dict[str, Any]] | None
     key: str | None = None
     digest: bytes = b""
+    topic: str | None = None  # live, to its sessions
+    everyone: bool = False  # live, to all sessions
 
 
 def envelope_of(draft: Draft, message_id: int, app: App, now: WallMs, traceparent: str) -> Envelope:
@@ -61,4 +63,6 @@ def envelope_of(draft: Draft, message_id: int, app: App, now: WallMs, traceparen
         vendor=draft.vendor,
         traceparent=traceparent,
         queue_class=app.queue_class,
+        topic=draft.topic,
+        everyone=draft.everyone,
     )

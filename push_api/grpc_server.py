@@ -23,7 +23,7 @@ from push_api.models import MAX_PAGE
 from push_api.service import PushService
 from push_api.settings import ApiSettings
 from push_api.traceparent import accept_or_make
-from push_api.validation import check_name, check_registration
+from push_api.validation import check_name, check_registration, check_topics
 from push_core.errors import ConfigError, DeadlineExceeded, Overloaded, TacoError, Unavailable, UserError
 from push_core.lifecycle import State
 from push_core.metrics.catalogue import Metric
@@ -64,6 +64,8 @@ class GrpcDoor:
             "Disconnect": self._disconnect,
             "Block": self._block,
             "Unblock": self._unblock,
+            "Subscribe": self._subscribe,
+            "Unsubscribe": self._unsubscribe,
         }
 
     @property
@@ -220,8 +222,16 @@ class GrpcDoor:
     async def _unblock(self, app: App, given: pb.DeviceRequest, _: str) -> pb.Device:
         return proto.device_reply(await self._service.devices.unblock(app.name, _device(given)))
 
+    async def _subscribe(self, app: App, given: pb.TopicsRequest, _: str) -> pb.Device:
+        topics = check_topics(proto.topics_of(given))
+        return proto.device_reply(await self._service.devices.subscribe(app.name, _device(given), topics))
 
-def _device(given: pb.DeviceRequest | pb.PutDeviceRequest) -> str:
+    async def _unsubscribe(self, app: App, given: pb.TopicsRequest, _: str) -> pb.Device:
+        topics = check_topics(proto.topics_of(given))
+        return proto.device_reply(await self._service.devices.unsubscribe(app.name, _device(given), topics))
+
+
+def _device(given: pb.DeviceRequest | pb.PutDeviceRequest | pb.TopicsRequest) -> str:
     return check_name(given.device, "device")
 
 

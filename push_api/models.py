@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from push_core.lifecycle import State
 from push_core.models import Channels, Kind, Priority
+from push_core.topics import MAX_TOPIC
 
 MAX_NAME = 128  # characters of a device, an alias, a collapse key, an idempotency key
 MAX_DEVICES = 1_000
@@ -25,6 +26,7 @@ MAX_PAGE = 100
 MAX_TAGS = 100
 MAX_TAG = 64
 MAX_TOKENS = 16
+MAX_TOPICS = 100  # that a device is subscribed to by its app
 MAX_TOKEN = 4_096
 
 _NO_CONTROL = {
@@ -34,6 +36,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME, extra_json_schema=
 Label = Annotated[str, Meta(min_length=1, max_length=64, extra_json_schema=_NO_CONTROL)]
 
 
+Topic = Annotated[str, Meta(min_length=1, max_length=MAX_TOPIC, extra_json_schema={"pattern": r"^[A-Za-z0-9_.:/-]+$"})]
 Channel = Annotated[str, Meta(min_length=1, max_length=32, pattern="^[a-z0-9_-]+$")]
 
 
@@ -53,8 +56,16 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     alias: Annotated[Name | None, Meta(description="Every device that is registered with this alias.")] = None
     aliases: Annotated[list[Name] | None, Meta(description="Not offered by this server yet.")] = None
     tags: Annotated[str | None, Meta(description="Not offered by this server yet.")] = None
-    topic: Annotated[str | None, Meta(description="Not offered by this server yet.")] = None
-    all: Annotated[bool | None, Meta(description="Not offered by this server yet.")] = None
+    topic: Annotated[
+        str | None,
+        Meta(
+            description="Live: every session that is subscribed to this topic now. Needs `ttl` 0.",
+            examples=["city-021"],
+        ),
+    ] = None
+    all: Annotated[
+        bool | None, Meta(description="Live: every session of the app that is connected now. Needs `ttl` 0.")
+    ] = None
 
 
 class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -154,6 +165,12 @@ class Registration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     app_version: Annotated[Label | None, Meta(examples=["4.2.0"])] = None
 
 
+class TopicList(Struct, frozen=True, forbid_unknown_fields=True):
+    """Topics to subscribe a device to, or to unsubscribe it from."""
+
+    topics: Annotated[list[Topic], Meta(min_length=1, max_length=MAX_TOPICS, examples=[["city-021"]])]
+
+
 class Accepted(Struct, frozen=True):
     """The message is committed; it will be delivered, or end in one of the other states."""
 
@@ -199,7 +216,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
 class MessageStatus(Struct, frozen=True, kw_only=True):
     """Where a message is. `state` is that of its most advanced delivery, `counts` has all of them by state, `deliveries` one page in the
-    order of the devices' names; `next`, if there is one, is the `after` of the following page."""
+    order of the devices' names; `next`, if there is one, is the `after` of the following page. A live broadcast has no deliveries; its `counts`
+    are sessions, as gateways count them: `sending` while an acknowledgement may come, then `delivered`, `expired` or `undeliverable`."""
 
     id: str
     state: State
@@ -221,6 +239,10 @@ class DeviceRecord(Struct, frozen=True, kw_only=True):
     app_version: str | None
     blocked: bool
     updated: Annotated[int, Meta(description="Unix milliseconds.")]
+    topics: Annotated[
+        tuple[str, ...],
+        Meta(description="That the app has subscribed it to, besides those that it subscribes to itself."),
+    ]
 
 
 class PresenceStatus(Struct, frozen=True, kw_only=True):

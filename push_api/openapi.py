@@ -13,13 +13,18 @@ from push_api.operations import OPERATIONS, Operation
 from push_core.errors import CODES
 from push_core.lifecycle import State
 from push_core.models import Channels, Kind, Priority
+from push_core.topics import MAX_TOPIC
 
 _REF = "#/components/schemas/{name}"
 _ALWAYS = ("bad_request", "internal", "overloaded")
 _WITH_KEY = ("unauthorized", "app_disabled", "rate_limited", "unavailable")
 _STATUS = {200: "OK", 202: "Durable", 204: "Done"}
 _TARGETS = {"device": "string", "devices": "array", "alias": "string"}
-_NOT_OFFERED = ("aliases", "tags", "topic", "all")
+_NOT_OFFERED = ("aliases", "tags")
+_LIVE: dict[str, dict[str, Any]] = {
+    "topic": {"type": "string", "pattern": rf"^[A-Za-z0-9_.:/-]{{1,{MAX_TOPIC}}}$"},
+    "all": {"const": True},
+}
 
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "send": {
@@ -33,6 +38,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
             "idempotency_key": "order-9-arrived",
         },
         "passthrough": {"target": {"alias": "user-7"}, "kind": "passthrough", "data": {"sync": True}, "ttl": 600},
+        "live": {"target": {"topic": "city-021"}, "title": "Rain ahead", "ttl": 0},
     },
     "send_batch": {
         "two": {
@@ -53,6 +59,8 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
             "app_version": "4.2.0",
         }
     },
+    "subscribe": {"topics": {"topics": ["city-021"]}},
+    "unsubscribe": {"topics": {"topics": ["city-021"]}},
 }
 
 
@@ -194,7 +202,8 @@ def _sharpen(schemas: dict[str, Any]) -> None:
             if "x-default" in described:
                 described["default"] = described.pop("x-default")
     target = schemas["Target"]
-    target["oneOf"] = [{"required": [name], "properties": {name: {"type": kind}}} for name, kind in _TARGETS.items()]
+    ways = {**{name: {"type": kind} for name, kind in _TARGETS.items()}, **_LIVE}
+    target["oneOf"] = [{"required": [name], "properties": {name: way}} for name, way in ways.items()]
     for name in _NOT_OFFERED:
         target["properties"][name] = {
             "type": "null",
@@ -207,10 +216,13 @@ def _sharpen(schemas: dict[str, Any]) -> None:
     ]
     silent = {"required": ["kind"], "properties": {"kind": {"const": "passthrough"}}}
     message["anyOf"] = [*shown, silent]
-    message["not"] = {
+    by_vendors = {
         "required": ["ttl", "channels"],
         "properties": {"ttl": {"const": 0}, "channels": {"const": "vendor"}},
     }
+    live = {"anyOf": [{"required": [name], "properties": {name: way}} for name, way in _LIVE.items()]}
+    now = {"required": ["ttl"], "properties": {"ttl": {"const": 0}}}
+    message["allOf"] = [{"not": by_vendors}, {"anyOf": [{"properties": {"target": {"not": live}}}, now]}]
     schemas["Result"]["oneOf"] = [{"required": ["id"]}, {"required": ["error"]}]
     schemas["Problem"]["properties"]["code"]["enum"] = list(CODES)
     for name, members in (("State", State), ("Kind", Kind), ("Priority", Priority), ("Channels", Channels)):

@@ -1,7 +1,7 @@
 """The methods of the API as a table: what requests are matched by, and what the OpenAPI document is made from.
 
 Paths are matched as they were sent (`raw_path`) and decoded piece by piece, so that a device's name may hold any character, `/`
-and `:` included, when it is percent-encoded. A name that ends in `:disconnect`, `:block` or `:unblock` needs its colon
+and `:` included, when it is percent-encoded. A name that ends in `:disconnect`, `:block` or another action needs its colon
 encoded: as it stands it is the action.
 """
 
@@ -132,6 +132,24 @@ OPERATIONS: tuple[Operation, ...] = (
         "Let a blocked device connect again.",
         response=models.DeviceRecord,
         refusals=("not_found", "invalid"),
+    ),
+    Operation(
+        "subscribe",
+        "POST",
+        f"{_DEVICE}:subscribe",
+        "Subscribe a device to topics, now and with each later session.",
+        request=models.TopicList,
+        response=models.DeviceRecord,
+        refusals=(*_BODY, "too_many"),
+    ),
+    Operation(
+        "unsubscribe",
+        "POST",
+        f"{_DEVICE}:unsubscribe",
+        "Undo it.",
+        request=models.TopicList,
+        response=models.DeviceRecord,
+        refusals=(*_BODY, "too_many", "not_found"),
     ),
     Operation("healthz", "GET", "/healthz", "Whether the process lives.", response=models.Health, needs_key=False),
     Operation(

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from push_api.decoding import convert, join, not_json
-from push_api.models import MAX_BATCH, DeviceRecord, Message, MessageStatus, Problem, Registration
+from push_api.models import MAX_BATCH, DeviceRecord, Message, MessageStatus, Problem, Registration, TopicList
 from push_core.errors import UserError
 from sdk_proto.rpc import push_pb2 as pb
 
@@ -70,6 +70,11 @@ def registration_of(given: pb.Registration) -> Registration:
     return convert(plain, Registration)
 
 
+def topics_of(given: pb.TopicsRequest) -> TopicList:
+    """Raises UserError."""
+    return convert({"topics": list(given.topics)}, TopicList)
+
+
 def status_reply(status: MessageStatus) -> pb.MessageStatus:
     return pb.MessageStatus(
         id=status.id,
@@ -105,6 +110,7 @@ def device_reply(record: DeviceRecord) -> pb.Device:
         ),
         blocked=record.blocked,
         updated=record.updated,
+        topics=record.topics,
     )
 
 

@@ -7,13 +7,15 @@ What the contract leaves open is decided here:
 - The 4,096 bytes are the JSON encodings of title, body and data added up: quotes and escapes count, field names don't.
 - `vendor` overrides have 4,096 bytes of their own, and name a channel by `[a-z0-9_-]`, at most 32 characters.
 - `data` and `vendor` nest at most 32 levels, and their integers fit 64 bits: what every client and store can read again.
+- A live broadcast (`topic`, `all`) is the caller's own word: `ttl` 0 has to be said.
 - `ttl` 0 (only if connected now) rules out `channels: vendor`.
 - Names (device, alias, collapse and idempotency key) are 1–128 characters without control characters (Unicode category Cc).
 """
 
 import hashlib
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,9 +30,11 @@ from push_api.models import (
     Message,
     Registration,
     Target,
+    TopicList,
 )
 from push_core.errors import UserError
 from push_core.models import Channels, Kind, Priority
+from push_core.topics import MAX_TOPIC, is_topic
 
 MAX_DEPTH = 32
 _INT_LOW, _INT_HIGH = -(2**63), 2**64 - 1
@@ -43,7 +47,7 @@ _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 def draft_of(message: Message, *, key: str | None = None, at: str = "") -> Draft:
     """The message as it will be committed, but for id and time. `key` is the request's own idempotency key, `at` the message's place in the
     request (`messages[3]`). Raises UserError."""
-    devices, alias = _target(message.target, at)
+    to = _target(message.target, at)
     kind = message.kind or Kind.NOTIFICATION
     if kind is Kind.NOTIFICATION and not (message.title or message.body):
         raise UserError(
@@ -52,6 +56,13 @@ def draft_of(message: Message, *, key: str | None = None, at: str = "") -> Draft
             field=join(at, "title"),
         )
     ttl = DEFAULT_TTL if message.ttl is None else message.ttl
+    if ttl and (to.topic is not None or to.everyone):
+        kind_of_target = "all" if to.everyone else "topic"
+        raise UserError(
+            f"target {kind_of_target} is offered live only, to who is connected now: with ttl 0; nothing is kept for the others yet",
+            code="not_available",
+            field=join(at, "ttl"),
+        )
     channels = message.channels or Channels.AUTO
     if ttl == 0 and channels is Channels.VENDOR:
         raise UserError(
@@ -78,8 +89,10 @@ def draft_of(message: Message, *, key: str | None = None, at: str = "") -> Draft
     if len(content) > MAX_CONTENT:  # rarely; only then is it worth measuring what counts
         _check_size(message, at)
     draft = Draft(
-        devices=devices,
-        alias=alias,
+        devices=list(to.devices),
+        alias=to.alias,
+        topic=to.topic,
+        everyone=to.everyone,
         content=content[1:-1],
         kind=kind,
         priority=priority,
@@ -115,6 +128,21 @@ def check_name(name: str, field: str, at: str = "") -> str:
     return name
 
 
+def check_topic(topic: str, field: str, at: str = "") -> str:
+    """Raises UserError."""
+    if not is_topic(topic):
+        field = join(at, field)
+        raise UserError(
+            f"{field} must have 1 to {MAX_TOPIC} letters, digits and _ . : / -", code="invalid", field=field
+        )
+    return topic
+
+
+def check_topics(given: TopicList) -> list[str]:
+    """Raises UserError."""
+    return [check_topic(topic, f"topics[{index}]") for index, topic in enumerate(given.topics)]
+
+
 def check_registration(record: Registration) -> Registration:
     """Raises UserError for what a registration's types let by."""
     for field in ("alias", "platform", "locale", "time_zone", "app_version"):
@@ -133,29 +161,44 @@ def check_registration(record: Registration) -> Registration:
     return record
 
 
-def _target(target: Target, at: str) -> tuple[list[str], str | None]:
+class _To(NamedTuple):
+    """A target, checked."""
+
+    devices: Sequence[str] = ()
+    alias: str | None = None
+    topic: str | None = None
+    everyone: bool = False
+
+
+def _target(target: Target, at: str) -> _To:
     values = msgspec.structs.astuple(target)
     if values.count(None) != len(values) - 1:
         given = [name for name in target.__struct_fields__ if getattr(target, name) is not None]
         got = f"two or more: {', '.join(given)}" if given else "none"
         raise UserError(
-            f"target needs exactly one of device, devices, alias; it has {got}",
+            f"target needs exactly one of device, devices, alias, topic, all; it has {got}",
             code="invalid",
             field=join(at, "target"),
         )
     if target.device is not None:
-        return [check_name(target.device, "target.device", at)], None
+        return _To([check_name(target.device, "target.device", at)])
     if target.alias is not None:
-        return [], check_name(target.alias, "target.alias", at)
+        return _To(alias=check_name(target.alias, "target.alias", at))
     if target.devices is not None:
         for index, device in enumerate(target.devices):
             check_name(device, f"target.devices[{index}]", at)
         if len(set(target.devices)) != len(target.devices):
             raise UserError("target.devices names a device twice", code="invalid", field=join(at, "target.devices"))
-        return target.devices, None
+        return _To(target.devices)
+    if target.topic is not None:
+        return _To(topic=check_topic(target.topic, "target.topic", at))
+    if target.all is not None:
+        if not target.all:
+            raise UserError("target.all is true or left out", code="invalid", field=join(at, "target.all"))
+        return _To(everyone=True)
     [name] = (name for name in target.__struct_fields__ if getattr(target, name) is not None)
     raise UserError(
-        f"target {name} is not offered by this server; device, devices and alias are",
+        f"target {name} is not offered by this server; device, devices, alias, topic and all are",
         code="not_available",
         field=join(at, f"target.{name}"),
     )
@@ -209,7 +252,7 @@ def _check_tree(root: dict[str, Any], at: str) -> None:
 
 def _digest(message: Message, draft: Draft) -> bytes:
     """What two requests must share to be one and the same: everything but the key, with defaults filled in and object keys in order."""
-    meaning = (
+    meaning: tuple[Any, ...] = (
         draft.devices,
         draft.alias,
         draft.kind,
@@ -223,4 +266,6 @@ def _digest(message: Message, draft: Draft) -> bytes:
         draft.ack_timeout_ms,
         draft.vendor,
     )
+    if draft.topic is not None or draft.everyone:  # the digests of all others stay what they were in the release before
+        meaning = (*meaning, draft.topic, draft.everyone)
     return hashlib.sha256(_encode_sorted(meaning)).digest()

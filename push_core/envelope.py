@@ -23,7 +23,8 @@ class Work(enum.IntEnum):
 
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
-    """One message on its way to named devices, or to an alias that the dispatcher still has to expand.
+    """One message on its way to named devices, to an alias that the dispatcher still has to expand, or, live, to whoever is connected and
+    subscribed to a topic, or connected at all.
 
     `push` is the JSON object of the device protocol's push frame without `again` and `via_vendor` (those belong to a
     delivery): made once by the API, spliced into frames by gateways (encode once, fan out bytes).
@@ -47,6 +48,13 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=Fa
     queue_class: str = "shared"
     work: Work = Work.PUSH
     repeat: bool = False  # may have been handled before: ask the store first
+    topic: str | None = None  # a live broadcast to its sessions
+    everyone: bool = False  # a live broadcast to all sessions of the app
+
+    @property
+    def is_broadcast(self) -> bool:
+        """Nobody is named, and nobody will be: no delivery of it is stored, only what gateways counted."""
+        return self.everyone or self.topic is not None
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 def listen(
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name.")],
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many pushes.")] = None,
+    topics: Annotated[
+        list[str] | None,
+        typer.Option("--topic", metavar="TOPIC", help="Subscribe to this; its token allows it. May be repeated."),
+    ] = None,
     store: Annotated[
         Path | None, typer.Option("--store", metavar="FILE", help="Remember shown ids over a restart.")
     ] = None,
@@ -62,7 +67,7 @@ def listen(
         mint_for(device, app, secret, data)  # so that what is missing is said before anything is dialled
 
     def fresh(_refused: int | None) -> str:
-        return mint_for(device, app, secret, data)
+        return mint_for(device, app, secret, data, topics=topics or ())
 
     try:
         options = Options(
@@ -74,7 +79,7 @@ def listen(
             stop_grace_s=1.0,
             tls=_believing(ca) if ca is not None else None,
         )
-        ended = asyncio.run(_listen(options, count, as_json=as_json))
+        ended = asyncio.run(_listen(options, count, topics or (), as_json=as_json))
     except ValueError as error:
         fail(str(error), Exit.USAGE)
     if ended is not None:
@@ -88,7 +93,7 @@ def _believing(ca: Path) -> ssl.SSLContext:
         fail(f"--ca: {ca} holds no certificate that can be read (PEM)", Exit.USAGE)
 
 
-async def _listen(options: "Options", count: int | None, *, as_json: bool) -> "Status | None":
+async def _listen(options: "Options", count: int | None, topics: Sequence[str], *, as_json: bool) -> "Status | None":
     """Until enough has come; the status if the server ended it for good."""
     from sdk_proto.python import Client
 
@@ -124,6 +129,7 @@ async def _listen(options: "Options", count: int | None, *, as_json: bool) -> "S
         on_status=on_status,
         on_problem=lambda problem: _print_problem(problem, as_json=as_json),
     )
+    client.subscribe(*topics)
     async with client:
         stopped = asyncio.ensure_future(client.stopped())
         counted = asyncio.ensure_future(enough.wait())

@@ -34,6 +34,12 @@ def push(
     alias: Annotated[
         str | None, typer.Option("--alias", help="Your own user id instead of devices: all devices that carry it.")
     ] = None,
+    topic: Annotated[
+        str | None, typer.Option("--topic", help="Live, to who is subscribed to this topic now; --ttl is 0 then.")
+    ] = None,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Live, to all devices that are connected now; --ttl is 0 then.")
+    ] = False,
     title: Annotated[str | None, typer.Option("--title", "-t", help="First line of the notification.")] = None,
     body: Annotated[str | None, typer.Option("--body", "-b", help="Text of the notification.")] = None,
     payload: Annotated[
@@ -60,12 +66,10 @@ def push(
     data: Data = DATA,
     as_json: AsJson = False,
 ) -> None:
-    """Send a message to devices, or to all devices of an alias."""
-    if bool(devices) == bool(alias):
-        fail("name devices, or an --alias: one of the two", Exit.USAGE)
-    target: dict[str, Any] = {"alias": alias} if alias else {"devices": devices}
-    if devices and len(devices) == 1:
-        target = {"device": devices[0]}
+    """Send a message to devices, to all devices of an alias, or live to a topic or everybody."""
+    target = _target(devices, alias, topic, everyone=everyone)
+    if (topic or everyone) and ttl is None:
+        ttl = 0
     wished = {
         "target": target,
         "kind": kind.value,
@@ -88,6 +92,21 @@ def push(
         print_json(answer)
     else:
         print(f"accepted: {answer['id']}")
+
+
+def _target(devices: list[str] | None, alias: str | None, topic: str | None, *, everyone: bool) -> dict[str, Any]:
+    given: list[dict[str, Any]] = []
+    if devices:
+        given.append({"device": devices[0]} if len(devices) == 1 else {"devices": devices})
+    if alias:
+        given.append({"alias": alias})
+    if topic:
+        given.append({"topic": topic})
+    if everyone:
+        given.append({"all": True})
+    if len(given) != 1:
+        fail("name devices, an --alias, a --topic, or --all: one of them", Exit.USAGE)
+    return given[0]
 
 
 def message(

@@ -1,5 +1,6 @@
 """`taco token`: a device token, as a business's own server would make it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,10 @@ def token(
     ttl: Annotated[
         int, typer.Option("--ttl", metavar="SECONDS", help="How long it is valid; at most 30 days.")
     ] = 86_400,
+    topics: Annotated[
+        list[str] | None,
+        typer.Option("--topic", metavar="PATTERN", help="Topics it may subscribe to, as city-*. May be repeated."),
+    ] = None,
     app: AppName = None,
     secret: DeviceSecret = None,
     data: Data = DATA,
@@ -36,14 +41,22 @@ def token(
     """Make a token with which a device signs in."""
     from ops.commands.output import print_json
 
-    made = mint_for(device, app, secret, data, ttl)
+    made = mint_for(device, app, secret, data, ttl, topics=topics or ())
     if as_json:
         print_json({"token": made})
     else:
         print(made)
 
 
-def mint_for(device: str, app: str | None, secret: str | None, data: Path, ttl_s: int = 86_400) -> str:
+def mint_for(
+    device: str,
+    app: str | None,
+    secret: str | None,
+    data: Path,
+    ttl_s: int = 86_400,
+    *,
+    topics: Sequence[str] = (),
+) -> str:
     """A token by the secret given, or by that of the demo app."""
     from ops.tokens import mint
     from push_core.clock import wall_ms
@@ -55,6 +68,6 @@ def mint_for(device: str, app: str | None, secret: str | None, data: Path, ttl_s
     if not app or not secret:
         fail(f"give --app and --secret (or start `taco up`, whose demo app is in {data / 'demo.json'})", Exit.USAGE)
     try:
-        return mint(app, device, secret, now_s=wall_ms() // 1000, ttl_s=ttl_s)
+        return mint(app, device, secret, now_s=wall_ms() // 1000, ttl_s=ttl_s, topics=topics)
     except ValueError as error:
         fail(str(error), Exit.USAGE)

@@ -20,6 +20,15 @@ class DeadToken(msgspec.Struct, frozen=True):
     token: str
 
 
+class TopicChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server side subscribes a device to, and unsubscribes it from (first)."""
+
+    app: str
+    device: str
+    add: Sequence[str] = ()
+    remove: Sequence[str] = ()
+
+
 class Devices(Protocol):
     async def put_apps(self, apps: Sequence[App]) -> None:
         """Create or replace."""
@@ -32,7 +41,7 @@ class Devices(Protocol):
         ...
 
     async def put(self, devices: Sequence[Device]) -> list[Device]:
-        """Register or replace, keeping `blocked` as it stands in the store; the records as stored."""
+        """Register or replace, keeping `blocked` and `topics` as they stand in the store; the records as stored."""
         ...
 
     async def get(self, keys: Sequence[DeviceKey]) -> list[Device | None]: ...
@@ -43,6 +52,10 @@ class Devices(Protocol):
 
     async def block(self, keys: Sequence[DeviceKey], blocked: bool, *, now: int) -> None:
         """Refuse the device until unblocked; makes a record where there is none."""
+        ...
+
+    async def change_topics(self, changes: Sequence[TopicChange], *, now: int) -> list[Device]:
+        """The records as stored then; makes one where there is none and something is added. Topics stay in order of their addition."""
         ...
 
     async def by_alias(self, app: str, aliases: Sequence[str], *, after: str = "", limit: int = 1_000) -> list[str]:

@@ -6,11 +6,12 @@ from typing import Any, Self
 import msgspec
 from sqlalchemy import Connection
 
-from push_core.devices.port import DeadToken, Devices
+from push_core.devices.port import DeadToken, Devices, TopicChange
 from push_core.fuse import MakeFuse
 from push_core.models import App, Device, DeviceKey
 from push_core.sql import bulk
 from push_core.sql.database import Database
+from push_core.sql.forms import Lock
 from push_core.sql.rows import fetch
 
 _encode = msgspec.json.encode
@@ -65,6 +66,9 @@ class SqlDevices(Devices):
             )
         )
 
+    async def change_topics(self, changes: Sequence[TopicChange], *, now: int) -> list[Device]:
+        return await self._db.write(lambda conn: _change_topics(conn, changes, now))
+
     async def by_alias(self, app: str, aliases: Sequence[str], *, after: str = "", limit: int = _PAGE) -> list[str]:
         keys = [(app, alias) for alias in dict.fromkeys(aliases)]
         return await self._db.read(lambda conn: _by_alias(conn, keys, after, limit))
@@ -81,8 +85,8 @@ class SqlDevices(Devices):
         await self._db.close()
 
 
-def _load(conn: Connection, keys: Iterable[DeviceKey]) -> dict[DeviceKey, Device]:
-    rows = bulk.select(conn, "body, blocked", "devices", _KEY, list(dict.fromkeys(keys)))
+def _load(conn: Connection, keys: Iterable[DeviceKey], lock: Lock = Lock.NONE) -> dict[DeviceKey, Device]:
+    rows = bulk.select(conn, "body, blocked", "devices", _KEY, sorted(dict.fromkeys(keys)), lock=lock)
     devices = (msgspec.structs.replace(_device.decode(body), blocked=bool(blocked)) for body, blocked in rows)
     return {(device.app, device.device): device for device in devices}
 
@@ -99,7 +103,9 @@ def _store(conn: Connection, devices: Iterable[Device]) -> None:
 
 
 def _put(conn: Connection, devices: Sequence[Device]) -> list[Device]:
-    _store(conn, devices)
+    before = _load(conn, [(item.app, item.device) for item in devices], Lock.UPDATE)
+    kept = {key: device.topics for key, device in before.items()}
+    _store(conn, [msgspec.structs.replace(item, topics=kept.get((item.app, item.device), ())) for item in devices])
     stored = _load(conn, [(item.app, item.device) for item in devices])
     return [stored[item.app, item.device] for item in devices]
 
@@ -112,6 +118,21 @@ def _forget(conn: Connection, keys: Sequence[DeviceKey]) -> list[bool]:
         answers.append((app, device) in there)
         there.discard((app, device))  # named twice: gone the second time
     return answers
+
+
+def _change_topics(conn: Connection, changes: Sequence[TopicChange], now: int) -> list[Device]:
+    keys = [(change.app, change.device) for change in changes]
+    known = _load(conn, keys, Lock.UPDATE)
+    changed: dict[DeviceKey, Device] = {}
+    for change, key in zip(changes, keys, strict=True):
+        device = changed.get(key) or known.get(key) or Device(app=change.app, device=change.device, updated=now)
+        left = [topic for topic in device.topics if topic not in change.remove]
+        topics = tuple(dict.fromkeys((*left, *change.add)))
+        if topics != device.topics:
+            changed[key] = msgspec.structs.replace(device, topics=topics)
+        known.setdefault(key, device)
+    _store(conn, changed.values())
+    return [changed.get(key) or known[key] for key in keys]
 
 
 def _by_alias(conn: Connection, keys: list[DeviceKey], after: str, limit: int) -> list[str]:

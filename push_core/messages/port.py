@@ -60,7 +60,8 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     """`counts` covers all deliveries, `deliveries` one page in order of the device's name; `next` is the last name of a
-    full page, to ask for the following one. A message whose alias had no device has no deliveries and its own state."""
+    full page, to ask for the following one. A message whose alias had no device has no deliveries and its own state; a live broadcast has
+    none either, and its counts are what gateways counted."""
 
     id: int
     state: State
@@ -165,6 +166,18 @@ class Applied(enum.Enum):
     REPEAT = "repeat"  # already there, or already further: nothing to do
     LATE = "late"  # it had ended; `late_at` is set for a device's ack
     FOREIGN = "foreign"  # no such delivery for this (app, device)
+
+
+class NodeCount(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What one life of a gateway has counted of a live broadcast, in sessions: as `rpc.port.Tally` has it."""
+
+    id: int
+    app: str
+    node: str
+    written: int
+    full: int
+    acked: int
+    refused: int
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
@@ -273,6 +286,12 @@ class Messages(Protocol):
     async def expanded(self, ends: Sequence[tuple[int, str, Reason | None]], *, now: WallMs) -> None:
         """Mark the expansion of (id, app) as complete; with a reason when it found nobody: the message itself ends
         `undeliverable`."""
+        ...
+
+    async def count(self, counts: Sequence[NodeCount]) -> None:
+        """Keep what nodes counted of live broadcasts; of all that a node said the highest of each number. Views add them up: `delivered`
+        what was acked, `undeliverable` what was refused, `expired` what found no place; what is written and unacked is `sending` until the
+        message has ended (`expanded`), and `expired` then."""
         ...
 
     async def apply(self, changes: Sequence[Change], *, now: WallMs) -> Outcome:

@@ -30,6 +30,7 @@ from push_core.messages.port import (
     Messages,
     MessageView,
     NewMessage,
+    NodeCount,
     Outcome,
     Partly,
     Recalled,
@@ -123,6 +124,9 @@ class ShardedMessages(Messages):
 
     async def expanded(self, ends: Sequence[tuple[int, str, Reason | None]], *, now: WallMs) -> None:
         await self._write(ends, lambda key: key[0], lambda store, some: _none(store.expanded(some, now=now), some))
+
+    async def count(self, counts: Sequence[NodeCount]) -> None:
+        await self._write(counts, lambda each: each.id, lambda store, some: _none(store.count(some), some))
 
     async def apply(self, changes: Sequence[Change], *, now: WallMs) -> Outcome:
         ended: list[Ended] = []

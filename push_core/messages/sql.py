@@ -20,13 +20,14 @@ from push_core.messages.port import (
     Messages,
     MessageView,
     NewMessage,
+    NodeCount,
     Outcome,
     Recalled,
     Standing,
     TooLate,
 )
 from push_core.models import DeviceKey
-from push_core.sql import acceptance, expansion, inbox, later, leases, moves, relay, views
+from push_core.sql import acceptance, broadcasts, expansion, inbox, later, leases, moves, relay, views
 from push_core.sql.database import Database
 from push_core.sql.mysql.partitions import Partitions
 from push_core.sql.recall import recall
@@ -91,6 +92,9 @@ class SqlMessages(Messages):
 
     async def expanded(self, ends: Sequence[tuple[int, str, Reason | None]], *, now: WallMs) -> None:
         await self._db.write(lambda conn: expansion.expanded(conn, ends, now))
+
+    async def count(self, counts: Sequence[NodeCount]) -> None:
+        await self._db.write(lambda conn: broadcasts.count(conn, counts))
 
     async def apply(self, changes: Sequence[Change], *, now: WallMs) -> Outcome:
         if not changes:

@@ -142,6 +142,12 @@ class Metric(enum.Enum):
     DI_QUEUE_SECONDS = ("dispatcher.queue.seconds", "timing", "Time that a batch waited in its queue", "queue")
     DI_QUEUE_DEPTH = ("dispatcher.queue.depth", "gauge", "Batches that wait in a queue", "queue")
     DI_PARKED = ("dispatcher.parked", "gauge", "Batches put aside from a queue, for people to look at", "queue")
+    DI_BROADCASTS = (
+        "dispatcher.broadcasts",
+        "count",
+        "Live broadcasts by what gateways answered at each look (taken, done, busy, late, elsewhere, unreached), and how many ended",
+        "outcome",
+    )
     DI_RELAY_READ = (
         "dispatcher.relay.read",
         "gauge",

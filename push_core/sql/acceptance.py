@@ -35,7 +35,8 @@ def _insert_messages(
     rows = []
     for index in fresh:
         envelope = batch[index].envelope
-        expansion = NAMED if envelope.alias is None else TO_EXPAND
+        # A broadcast stays "to be expanded" until it has ended: what is open is found and published again by that.
+        expansion = NAMED if envelope.alias is None and not envelope.is_broadcast else TO_EXPAND
         rows.append((envelope.id, envelope.app, encode(envelope), envelope.expires, expansion))
     if bulk.insert_ignore(conn, "messages", _MESSAGE, rows) == len(rows):
         return

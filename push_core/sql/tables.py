@@ -53,6 +53,7 @@ messages = Table(
     Column("expansion", SmallInteger, nullable=False),  # 0 named devices, 1 to be expanded, 2 expanded
     Column("expanded_at", BigInteger),
     Column("reason", String(32), nullable=False, server_default=""),
+    Column("counted", blob()),  # of a live broadcast: JSON of what each node said (`broadcasts.py`)
 )
 
 deliveries = Table(

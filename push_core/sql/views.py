@@ -6,9 +6,9 @@ from functools import lru_cache
 from sqlalchemy import Connection, TextClause, text
 
 from push_core.envelope import Envelope, decode
-from push_core.lifecycle import State, most_advanced
+from push_core.lifecycle import Reason, State, most_advanced
 from push_core.messages.port import DeliveryView, MessageView, Standing
-from push_core.sql import bulk
+from push_core.sql import broadcasts, bulk
 from push_core.sql.acceptance import TO_EXPAND
 from push_core.sql.rows import fetch
 from push_core.sql.states import AT, STATE
@@ -33,7 +33,7 @@ def views(conn: Connection, asks: Sequence[tuple[str, int]], after: str | None, 
 
 
 def _view(conn: Connection, app: str, message_id: int, after: str | None, limit: int) -> MessageView | None:
-    row = conn.execute(owned("recalled_at, expansion, reason"), {"id": message_id, "app": app}).first()
+    row = conn.execute(owned("recalled_at, expansion, reason, counted"), {"id": message_id, "app": app}).first()
     if row is None:
         return None
     counts: dict[str, int] = {}
@@ -42,7 +42,11 @@ def _view(conn: Connection, app: str, message_id: int, after: str | None, limit:
         state = STATE[code]
         counts[state.value] = counts.get(state.value, 0) + count
         reasons.setdefault(state, set()).add(reason)
-    state = _state_of(list(reasons), expanding=row.expansion == TO_EXPAND, recalled=row.recalled_at is not None)
+    expanding = row.expansion == TO_EXPAND
+    for each, count in broadcasts.by_state(row.counted, ended=not expanding).items():
+        counts[each.value] = count
+        reasons[each] = {""}
+    state = _state_of(list(reasons), expanding=expanding, recalled=row.recalled_at is not None, reason=row.reason)
     # The message's reason is that of its deliveries in its state, if they have one in common.
     common = reasons.get(state, set())
     deliveries = _deliveries(conn, message_id, after, limit)
@@ -57,12 +61,14 @@ def _view(conn: Connection, app: str, message_id: int, after: str | None, limit:
     )
 
 
-def _state_of(states: list[State], *, expanding: bool, recalled: bool) -> State:
+def _state_of(states: list[State], *, expanding: bool, recalled: bool, reason: str) -> State:
     if expanding:  # more may come
         return most_advanced([*states, State.ACCEPTED])
     if states:
         return most_advanced(states)
-    return State.RECALLED if recalled else State.UNDELIVERABLE
+    if recalled:
+        return State.RECALLED
+    return State.EXPIRED if reason == Reason.NOT_CONNECTED else State.UNDELIVERABLE
 
 
 def _deliveries(conn: Connection, message_id: int, after: str | None, limit: int) -> list[DeliveryView]:

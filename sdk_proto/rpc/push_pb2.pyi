@@ -13,14 +13,18 @@ class DeviceList(_message.Message):
     def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Target(_message.Message):
-    __slots__ = ("device", "devices", "alias")
+    __slots__ = ("device", "devices", "alias", "topic", "all")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
     device: str
     devices: DeviceList
     alias: str
-    def __init__(self, device: _Optional[str] = ..., devices: _Optional[_Union[DeviceList, _Mapping[str, object]]] = ..., alias: _Optional[str] = ...) -> None: ...
+    topic: str
+    all: bool
+    def __init__(self, device: _Optional[str] = ..., devices: _Optional[_Union[DeviceList, _Mapping[str, object]]] = ..., alias: _Optional[str] = ..., topic: _Optional[str] = ..., all: _Optional[bool] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("target", "kind", "title", "body", "data", "priority", "ttl", "collapse", "channels", "ack_timeout", "vendor", "idempotency_key")
@@ -203,17 +207,27 @@ class DeviceRequest(_message.Message):
     device: str
     def __init__(self, device: _Optional[str] = ...) -> None: ...
 
+class TopicsRequest(_message.Message):
+    __slots__ = ("device", "topics")
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    TOPICS_FIELD_NUMBER: _ClassVar[int]
+    device: str
+    topics: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, device: _Optional[str] = ..., topics: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class Device(_message.Message):
-    __slots__ = ("device", "registration", "blocked", "updated")
+    __slots__ = ("device", "registration", "blocked", "updated", "topics")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
     BLOCKED_FIELD_NUMBER: _ClassVar[int]
     UPDATED_FIELD_NUMBER: _ClassVar[int]
+    TOPICS_FIELD_NUMBER: _ClassVar[int]
     device: str
     registration: Registration
     blocked: bool
     updated: int
-    def __init__(self, device: _Optional[str] = ..., registration: _Optional[_Union[Registration, _Mapping[str, object]]] = ..., blocked: _Optional[bool] = ..., updated: _Optional[int] = ...) -> None: ...
+    topics: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, device: _Optional[str] = ..., registration: _Optional[_Union[Registration, _Mapping[str, object]]] = ..., blocked: _Optional[bool] = ..., updated: _Optional[int] = ..., topics: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ForgetDeviceReply(_message.Message):
     __slots__ = ()

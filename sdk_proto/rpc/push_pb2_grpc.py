@@ -90,6 +90,16 @@ class PushStub:
                 request_serializer=push__pb2.DeviceRequest.SerializeToString,
                 response_deserializer=push__pb2.Device.FromString,
                 _registered_method=True)
+        self.Subscribe = channel.unary_unary(
+                '/taco.push.v1.Push/Subscribe',
+                request_serializer=push__pb2.TopicsRequest.SerializeToString,
+                response_deserializer=push__pb2.Device.FromString,
+                _registered_method=True)
+        self.Unsubscribe = channel.unary_unary(
+                '/taco.push.v1.Push/Unsubscribe',
+                request_serializer=push__pb2.TopicsRequest.SerializeToString,
+                response_deserializer=push__pb2.Device.FromString,
+                _registered_method=True)
 
 
 class PushServicer:
@@ -167,6 +177,20 @@ class PushServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Subscribe(self, request, context):
+        """Subscribe a device to topics, now and with each later session.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unsubscribe(self, request, context):
+        """Undo it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PushServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -223,6 +247,16 @@ def add_PushServicer_to_server(servicer, server):
             'Unblock': grpc.unary_unary_rpc_method_handler(
                     servicer.Unblock,
                     request_deserializer=push__pb2.DeviceRequest.FromString,
+                    response_serializer=push__pb2.Device.SerializeToString,
+            ),
+            'Subscribe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Subscribe,
+                    request_deserializer=push__pb2.TopicsRequest.FromString,
+                    response_serializer=push__pb2.Device.SerializeToString,
+            ),
+            'Unsubscribe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unsubscribe,
+                    request_deserializer=push__pb2.TopicsRequest.FromString,
                     response_serializer=push__pb2.Device.SerializeToString,
             ),
     }
@@ -522,6 +556,60 @@ class Push:
             target,
             '/taco.push.v1.Push/Unblock',
             push__pb2.DeviceRequest.SerializeToString,
+            push__pb2.Device.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Subscribe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/taco.push.v1.Push/Subscribe',
+            push__pb2.TopicsRequest.SerializeToString,
+            push__pb2.Device.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unsubscribe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/taco.push.v1.Push/Unsubscribe',
+            push__pb2.TopicsRequest.SerializeToString,
             push__pb2.Device.FromString,
             options,
             channel_credentials,

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from push_core.devices.port import DeadToken, Devices
+from push_core.devices.port import DeadToken, Devices, TopicChange
 from push_core.devices.sql import SqlDevices
 from push_core.errors import Unavailable
 from push_core.models import App, Device, PublicKey
@@ -82,6 +82,31 @@ class DevicesContract:
         assert await store.get([(APP, "d"), (OTHER, "d")]) == [None, Device(app=OTHER, device="d")]
         (stored,) = await store.put([Device(app=APP, device="d")])
         assert not stored.blocked
+
+    async def test_topics_are_added_and_removed_in_order_and_make_a_record(self, store: Devices) -> None:
+        first = TopicChange(app="courier", device="d-1", add=["b", "a"])
+        second = TopicChange(app="courier", device="d-1", add=["c", "b"], remove=["a", "never"])
+        other = TopicChange(app="customer", device="d-1", add=["x"])
+        stored = await store.change_topics([first, other], now=7)
+        assert [(each.app, each.topics, each.updated) for each in stored] == [
+            ("courier", ("b", "a"), 7),
+            ("customer", ("x",), 7),
+        ]
+        assert [each.topics for each in await store.change_topics([second, second], now=8)] == [("b", "c")] * 2
+        nothing = TopicChange(app="courier", device="d-2", remove=["a"])
+        assert [each.topics for each in await store.change_topics([nothing], now=9)] == [()]
+        assert [found and found.topics for found in await store.get([("courier", "d-1"), ("courier", "d-2")])] == [
+            ("b", "c"),
+            None,
+        ]
+
+    async def test_registering_leaves_topics_and_a_change_of_topics_leaves_the_rest(self, store: Devices) -> None:
+        await store.put([Device(app="courier", device="d-1", alias="u-1")])
+        await store.block([("courier", "d-1")], True, now=1)
+        (stored,) = await store.change_topics([TopicChange(app="courier", device="d-1", add=["a"])], now=2)
+        assert (stored.alias, stored.blocked, stored.topics) == ("u-1", True, ("a",))
+        (stored,) = await store.put([Device(app="courier", device="d-1", alias="u-2", topics=("forged",))])
+        assert (stored.alias, stored.blocked, stored.topics) == ("u-2", True, ("a",))
 
     async def test_an_alias_is_expanded_in_pages_in_order(self, store: Devices) -> None:
         await store.put([Device(app=APP, device=f"d-{n}", alias=f"u-{n % 3}") for n in range(9)])

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -5,7 +6,7 @@ import httpx
 from push_api.app import PushApi
 from push_core.adapters import Ports
 from push_core.presence.port import Node, Route
-from push_core.rpc.port import Deliver, Delivered, Kick, Poke
+from push_core.rpc.port import Deliver, Delivered, Kick, Poke, Subscription
 from tests.push_api.conftest import client_of
 from tests.push_api.refusals import assert_refused
 from tests.support.audience import NoAudience
@@ -25,7 +26,7 @@ async def test_a_device_is_registered_replaced_and_forgotten(http: httpx.AsyncCl
     answer = await http.put("/v1/devices/phone-1", json=RECORD)
     assert answer.status_code == 200
     record = answer.json()
-    assert record == {**RECORD, "device": "phone-1", "blocked": False, "updated": record["updated"]}
+    assert record == {**RECORD, "device": "phone-1", "blocked": False, "updated": record["updated"], "topics": []}
     assert (await http.get("/v1/devices/phone-1")).json() == record
     replaced = (await http.put("/v1/devices/phone-1", json={"tags": ["a", "a"]})).json()
     assert (replaced["alias"], replaced["tags"], replaced["vendor_tokens"]) == (None, ["a"], {})
@@ -94,6 +95,7 @@ class FakeNode(NoAudience):
 
     def __init__(self, *sessions: tuple[str, str]) -> None:
         self.sessions = set(sessions)
+        self.subscriptions: list[Subscription] = []
         self.kicked: list[Kick] = []
 
     async def deliver(self, call: Deliver) -> Delivered:
@@ -101,6 +103,10 @@ class FakeNode(NoAudience):
 
     async def poke(self, pokes: list[Poke]) -> None:
         raise NotImplementedError
+
+    async def subscribe(self, subscriptions: Sequence[Subscription]) -> list[bool]:
+        self.subscriptions.extend(subscriptions)
+        return [(each.app, each.device) in self.sessions for each in subscriptions]
 
     async def kick(self, kicks: list[Kick]) -> list[bool]:
         self.kicked.extend(kicks)
@@ -166,3 +172,41 @@ async def test_a_block_stands_even_when_the_session_cannot_be_reached(http: http
 
 async def test_what_was_never_registered_cannot_be_unblocked(http: httpx.AsyncClient) -> None:
     assert_refused(await http.post("/v1/devices/phone-1:unblock"), "not_found")
+
+
+async def test_a_device_is_subscribed_to_topics_stored_and_told(http: httpx.AsyncClient, ports: Ports) -> None:
+    node = FakeNode(("demo", "phone-1"))
+    listener = await connected(ports, node)
+    answer = await http.post("/v1/devices/phone-1:subscribe", json={"topics": ["vip", "city-021"]})
+    assert (answer.status_code, answer.json()["topics"]) == (200, ["vip", "city-021"])
+    await http.post("/v1/devices/phone-2:subscribe", json={"topics": ["vip"]})  # not connected: told by its record
+    replaced = await http.put("/v1/devices/phone-1", json=RECORD)
+    assert replaced.json()["topics"] == ["vip", "city-021"]
+    answer = await http.post("/v1/devices/phone-1:unsubscribe", json={"topics": ["vip"]})
+    assert answer.json()["topics"] == ["city-021"]
+    assert node.subscriptions == [
+        Subscription("demo", "phone-1", ["vip", "city-021"]),
+        Subscription("demo", "phone-1", ["vip"], on=False),
+    ]
+    await listener.stop(0)
+
+
+async def test_topics_that_cannot_be_are_refused(http: httpx.AsyncClient) -> None:
+    url = "/v1/devices/phone-1:subscribe"
+    assert_refused(await http.post(url, json={"topics": ["a b"]}), "invalid", "topics[0]")
+    assert_refused(await http.post(url, json={"topics": []}), "invalid", "topics")
+    assert_refused(await http.post(url, json={}), "missing_field", "topics")
+    assert_refused(await http.post(url, json={"topics": [f"t-{n}" for n in range(101)]}), "too_many", "topics")
+    assert (await http.post(url, json={"topics": [f"t-{n}" for n in range(100)]})).status_code == 200
+    assert_refused(await http.post(url, json={"topics": ["one-more"]}), "too_many", "topics")
+    assert_refused(await http.post("/v1/devices/nobody:unsubscribe", json={"topics": ["a"]}), "not_found")
+
+
+async def test_a_session_that_cannot_be_told_of_its_topics_has_them_with_its_next_one(
+    http: httpx.AsyncClient, ports: Ports
+) -> None:
+    listener = await connected(ports, FakeNode(("demo", "phone-1")))
+    await listener.stop(0)
+    answer = await http.post("/v1/devices/phone-1:subscribe", json={"topics": ["vip"]})
+    assert_refused(answer, "unavailable")
+    assert (await http.get("/v1/devices/phone-1")).json()["topics"] == ["vip"]

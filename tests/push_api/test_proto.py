@@ -44,7 +44,8 @@ def test_a_record_without_the_rest_is_empty_there() -> None:
         app_version=None,
         blocked=True,
         updated=9,
+        topics=("a", "b"),
     )
     reply = proto.device_reply(record)
-    assert (reply.device, reply.blocked, reply.updated) == ("d", True, 9)
+    assert (reply.device, reply.blocked, reply.updated, tuple(reply.topics)) == ("d", True, 9, ("a", "b"))
     assert reply.registration == pb.Registration()

@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
+from push_core.devices.port import TopicChange
 from push_core.metrics.memory import MemoryMetrics
-from push_core.models import App, Device
+from push_core.models import App
 from push_core.rpc.port import Subscription
 from push_core.topics import control_key
 from push_gateway.context import Context
@@ -127,8 +128,7 @@ async def test_the_server_side_subscribes_a_session_and_unsubscribes_it(site: Si
 
 
 async def test_topics_of_the_devices_record_are_there_with_each_session(site: Site, node: Node) -> None:
-    record = Device(app=APP, device="d-1", topics=("vip",))
-    await site.ports.devices.put([record])
+    await site.ports.devices.change_topics([TopicChange(app=APP, device="d-1", add=["vip"])], now=1)
     await node.device("d-1")
     assert subscribed(node) == {"d-1": {"vip"}}
 

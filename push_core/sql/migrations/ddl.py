@@ -29,6 +29,11 @@ def create_table(name: str, *columns: sa.Column[Any], **options: Any) -> None:
         op.create_table(name, *columns, **_OPTIONS, **options)
 
 
+def add_column(table: str, column: sa.Column[Any]) -> None:
+    if not _on_server() or column.name not in {each["name"] for each in sa.inspect(op.get_bind()).get_columns(table)}:
+        op.add_column(table, column)
+
+
 def create_index(name: str, table: str, columns: list[str]) -> None:
     if not _on_server() or name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
         op.create_index(name, table, columns)

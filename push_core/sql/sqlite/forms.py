@@ -19,7 +19,7 @@ from sqlalchemy import Connection, text
 from push_core.sql.forms import Arguments, Forms, InPlace, Lock, Row
 
 LARGEST = 256  # rows in a statement: × 8 columns stays far below SQLite's 32,766 parameters
-BYTES = frozenset({"envelope", "push", "digest", "body"})  # JSON has no bytes: these travel in hex
+BYTES = frozenset({"envelope", "push", "digest", "body", "counted"})  # JSON has no bytes: these travel in hex
 _rows = msgspec.json.Decoder(list[tuple[Any, ...]])
 
 

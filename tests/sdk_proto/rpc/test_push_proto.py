@@ -3,7 +3,6 @@
 from sdk_proto.rpc import push_pb2 as pb
 
 NUMBERS = {
-    "Target": {"device": 1, "devices": 2, "alias": 3},
     "Message": {
         "target": 1,
         "kind": 2,
@@ -39,7 +38,9 @@ NUMBERS = {
         "time_zone": 6,
         "app_version": 7,
     },
-    "Device": {"device": 1, "registration": 2, "blocked": 3, "updated": 4},
+    "Target": {"device": 1, "devices": 2, "alias": 3, "topic": 4, "all": 5},
+    "TopicsRequest": {"device": 1, "topics": 2},
+    "Device": {"device": 1, "registration": 2, "blocked": 3, "updated": 4, "topics": 5},
     "Presence": {"online": 1, "node": 2, "since": 3},
 }
 
@@ -65,4 +66,6 @@ def test_the_service_has_the_methods_of_the_contract() -> None:
         "Disconnect",
         "Block",
         "Unblock",
+        "Subscribe",
+        "Unsubscribe",
     }
