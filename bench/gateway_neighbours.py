@@ -22,6 +22,10 @@ class Stores:
     def subscribe(self, key: str, fn: object) -> None:
         pass
 
+    def value(self, key: str, default: object = None) -> object:
+        del key
+        return default
+
     async def ping(self) -> None:
         pass
 

@@ -18,9 +18,8 @@ from ops.tokens import mint
 from push_core.clock import Clock
 from sdk_proto.python.wire_client import Fleet
 from tests.e2e.conftest import Start
-from tests.e2e.test_programs import make_app, settings_on
 from tests.support.certificates import Authority, Files
-from tests.support.programs import Programs
+from tests.support.programs import Programs, make_app, settings_on
 from tests.support.terminal import taco as run_taco
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
