@@ -14,7 +14,7 @@ import struct
 import sys
 from array import array
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, Self, cast
 
 import uvloop
 
+from bench.broadcast_turns import Cast, Turns
 from bench.gateway_neighbours import APP, Dispatchers, Presence, Stores
 from bench.machine import pin
 from ops.process import allow_many_connections, settle_collector
@@ -32,14 +33,16 @@ from push_core.clock import Clock, wall_ms
 from push_core.control.watch import ControlWatch
 from push_core.ids import make_id
 from push_core.metrics.null import NullMetrics
+from push_core.rpc import port as broadcasts
 from push_core.rpc.inproc import InprocRpc
-from push_core.rpc.port import Deliver, Offer, Taking
+from push_core.rpc.port import Broadcast, Deliver, Offer, Stage, Subscription, Taking
 from push_gateway.app import Gateway
 from push_gateway.settings import GatewaySettings
 
 QUIET_S = 10.0
 """A closed loop in which no ack comes for so long is over: something is broken."""
 CONTENT_BYTES = 200
+TOPIC = "everybody"
 _DUE, _COUNT = struct.Struct("=q"), struct.Struct("=Q")
 _TITLE, _DATA = b"Order is ready", b'{"order":"%08d"}'
 _PUSH = (
@@ -117,6 +120,7 @@ class Server:
         gateway = Gateway(GatewaySettings(port=0), ports, Clock())
         await gateway.start()
         self._peers, self._address, self._incarnation = rpc.peers(), gateway.address, gateway.incarnation
+        self._turns = Turns(gateway)
         asyncio.get_running_loop().add_reader(self._progress, self._on_progress)
         settle_collector(ProcessSettings().collect_after)
         _say({"url": gateway.url})
@@ -128,6 +132,8 @@ class Server:
     async def _obey(self, do: str, **what: Any) -> dict[str, Any]:
         if do == "usage":
             return asdict(Usage.now())
+        if do == "casts":
+            return asdict(await self._casts(**what))
         works: dict[str, _Offering] = {"closed": self._closed, "spread": self._spread, "paced": self._paced}
         return asdict(await self._measured(works[do], **what))
 
@@ -176,9 +182,44 @@ class Server:
                 await self._next_progress()
         return offered, accepted
 
-    async def _paced(self, *, messages: int, devices: int, file: str) -> tuple[int, int]:
-        """A Deliver call of one message for one device at each instant that comes through the pipe. `file` gets pairs of id and instant
-        (monotonic ns)."""
+    async def _casts(self, *, count: int, sessions: int, every_s: float = 0.0) -> Cast:
+        """Broadcasts to the topic of the first `sessions` devices, one after the other, each until all have acked; with `every_s` one begins
+        at these times."""
+        wishes = [Subscription(APP, f"d-{number}", [TOPIC]) for number in range(sessions)]
+        await self._peers.subscribe(self._address, wishes)
+        self._turns.forget()
+        written = acked = 0
+        before, began = Usage.now(), monotonic()
+        for number in range(count):
+            await asyncio.sleep(began + number * every_s - monotonic())
+            (offer,) = self._made([[]])
+            cast = broadcasts.Cast(id=offer.id, app=APP, topic=TOPIC, push=offer.push, expires=wall_ms() + 10_000)
+            call = Broadcast(self._incarnation, wall_ms() + 5_000, [cast])
+            tally = (await self._peers.broadcast(self._address, call))[0]
+            until = monotonic() + QUIET_S
+            while (tally.acked < tally.written or tally.stage is Stage.TAKEN) and monotonic() < until:
+                await asyncio.sleep(0.005)
+                tally = (await self._peers.broadcast(self._address, call))[0]
+            written += tally.written
+            acked += tally.acked
+        after = Usage.now()
+        return Cast(
+            written=written,
+            acked=acked,
+            cpu_s=after.user_s + after.system_s - before.user_s - before.system_s,
+            system_s=after.system_s - before.system_s,
+            longest_slice_ms=round(self._turns.longest_slice_s * 1e3, 2),
+            longest_turn_ms=round(self._turns.longest_turn_s * 1e3, 2),
+            slices=self._turns.slices,
+            slices_s=self._turns.slices_s,
+        )
+
+    async def _paced(
+        self, *, messages: int, devices: int, file: str, first: int = 0, casts: Mapping[str, Any] | None = None
+    ) -> tuple[int, int]:
+        """A Deliver call of one message for one device, from the `first` on, at each instant that comes through the pipe. `file` gets pairs
+        of id and instant (monotonic ns). `casts` go on meanwhile (`_casts`)."""
+        others = asyncio.ensure_future(self._casts(**casts)) if casts else None
         loop = asyncio.get_running_loop()
         calls: set[asyncio.Task[int]] = set()
         due_at = array("q")
@@ -193,7 +234,7 @@ class Server:
         def on_pace() -> None:
             nonlocal offered
             for (due,) in _DUE.iter_unpack(os.read(self._pace, 4_096)):
-                offers = self._made([[f"d-{offered % devices}"]])
+                offers = self._made([[f"d-{first + offered % devices}"]])
                 due_at.extend((offers[0].id, due))
                 offered += 1
                 call = loop.create_task(self._deliver(offers))
@@ -210,6 +251,8 @@ class Server:
         finally:
             loop.remove_reader(self._pace)
         await asyncio.to_thread(Path(file).write_bytes, due_at.tobytes())
+        if others is not None:
+            await others
         return offered, accepted
 
     async def _call(self, messages: Sequence[list[str]]) -> int:
@@ -309,8 +352,11 @@ class GatewayProcess:
     async def spread(self, *, seconds: float, devices: int, under_way: int) -> Work:
         return Work(**await self._ask(do="spread", seconds=seconds, devices=devices, under_way=under_way))
 
-    async def paced(self, *, messages: int, devices: int, file: Path) -> Work:
-        return Work(**await self._ask(do="paced", messages=messages, devices=devices, file=str(file)))
+    async def paced(self, *, messages: int, devices: int, file: Path, **more: Any) -> Work:
+        return Work(**await self._ask(do="paced", messages=messages, devices=devices, file=str(file), **more))
+
+    async def casts(self, *, count: int, sessions: int) -> Cast:
+        return Cast(**await self._ask(do="casts", count=count, sessions=sessions))
 
     def pace_one(self, due_ns: int) -> None:
         """A message is due."""

@@ -37,6 +37,7 @@ BUCKET = "broadcast"
 LOOK_EVERY = 16  # sessions between two looks at the clock: some 0.1 ms
 AT_A_TIME = 8  # casts that take turns; each keeps a list of its sessions
 TOKENS_S = 0.05  # tokens are taken for so long a time, so that nodes share them by turns
+SHORTEST_SLICE = 0.1  # of the usual one: a broadcast goes on, however busy the loop is
 LONGEST_WAIT_S = 1.0  # for tokens: then it is looked whether rate or time have changed
 
 
@@ -102,6 +103,7 @@ class Broadcasts:
         self._waiting: deque[tuple[Cast, _Known]] = deque()
         self._turns: deque[_FanOut] = deque()
         self._tokens = 0.0
+        self._slice_ended: float | None = None  # by `ticks`; None: nothing was written in the turn before
         self._wake = asyncio.Event()
 
     def __contains__(self, message_id: int) -> bool:
@@ -138,6 +140,7 @@ class Broadcasts:
         """Write what was taken; one turn of a cast, again and again, for ever."""
         if not self._turns and not self._waiting:
             self._wake.clear()
+            self._slice_ended = None
             await self._wake.wait()
         while self._waiting and len(self._turns) < AT_A_TIME:
             self._turns.append(self._begun(*self._waiting.popleft()))
@@ -175,7 +178,7 @@ class Broadcasts:
         if wall >= cast.expires:
             self._counters.add(Metric.GW_BROADCAST_SESSIONS, "late", len(sessions) - at)
             return True
-        end = self._ticks() + self._settings.broadcast_slice_s
+        end = self._slice_end()
         limited = self._rate > 0
         most = int(self._tokens) if limited else len(sessions)
         written = full = gone = 0
@@ -195,6 +198,7 @@ class Broadcasts:
                     gone += 1
             if self._ticks() >= end:
                 break
+        self._slice_ended = self._ticks()
         fan_out.at = at
         if limited:
             self._tokens -= written
@@ -204,6 +208,15 @@ class Broadcasts:
             if n:
                 self._counters.add(Metric.GW_BROADCAST_SESSIONS, outcome, n)
         return at >= len(sessions)
+
+    def _slice_end(self) -> float:
+        """When this slice is to end. What the loop did since the last one (system calls behind our writes, acks, everybody else's business) has its part
+        of a turn: the more that was, the shorter a slice, so that the turn as a whole stays short."""
+        now, usual = self._ticks(), self._settings.broadcast_slice_s
+        if self._slice_ended is None:
+            return now + usual
+        others = now - self._slice_ended
+        return now + min(usual, max(self._settings.broadcast_turn_s - others, usual * SHORTEST_SLICE))
 
     def _end(self, known: _Known) -> None:
         known.stage = Stage.DONE
@@ -243,4 +256,5 @@ class Broadcasts:
         if not wait:
             self._tokens += ask.n
         else:
+            self._slice_ended = None
             await self._sleep(min(wait, LONGEST_WAIT_S))

@@ -143,6 +143,12 @@ class GatewaySettings:
     broadcast_slice_s: float = setting(
         0.0015, "For how long a broadcast is written before others get their turn.", at_least=0.0001, at_most=0.1
     )
+    broadcast_turn_s: float = setting(
+        0.003,
+        "How long a turn of the event loop may be that broadcasts take part in: with much to do for others their slices get shorter.",
+        at_least=0.0001,
+        at_most=0.1,
+    )
     broadcasts_waiting: int = setting(
         256,
         "Broadcasts that may wait for their turn; one more is not taken, and its dispatcher asks again.",

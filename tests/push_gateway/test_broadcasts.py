@@ -233,6 +233,21 @@ async def test_no_slice_holds_the_loop_longer_than_it_may(topic: str | None) -> 
     assert all(session.got == [sent.id] for session in world.sessions)
 
 
+async def test_the_more_the_loop_does_for_others_the_shorter_is_a_slice() -> None:
+    world = World(4_000, broadcast_slice_s=0.05, broadcast_turn_s=0.1)
+    sent = world.cast()
+    world.take(sent)
+    held = []
+    for others in (0.0, 0.04, 0.08, 0.2, 0.0):
+        before = world.ticks
+        await world.broadcasts.run()
+        held.append(round(world.ticks - before, 3))
+        world.ticks += others
+    in_steps = LOOK_EVERY * 0.001
+    for slice_s, allowed in zip(held, (0.05, 0.05, 0.05, 0.02, 0.005), strict=True):
+        assert allowed <= slice_s < allowed + in_steps + 1e-9
+
+
 async def test_the_loop_has_a_turn_after_each_slice() -> None:
     world = World(200, broadcast_slice_s=0.001)
     sent = world.cast()
