@@ -144,7 +144,8 @@ class Churn:
 async def run(options: argparse.Namespace, data: Path) -> dict[str, Any]:
     seconds = options.minutes * 60
     config = data.with_name("churn.toml")
-    config.write_text(f'[stores]\ntrail = "memory://?size={TRAIL}"\n')
+    # Devices drop here as no sane one does, and are not to rest for it.
+    config.write_text(f'[stores]\ntrail = "memory://?size={TRAIL}"\n[gateway]\nflapping_drops = 0\n')
     async with start_cluster(data, gateways=2, dispatchers=2, config=config) as cluster:
         churn = Churn(cluster, options.devices)
         await churn.run(min(20.0, seconds), options.rate)  # what is opened once is opened by now

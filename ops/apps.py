@@ -99,6 +99,13 @@ def with_limit(app: App, rate: float | None, burst: int | None = None) -> App:
     return msgspec.structs.replace(app, rate=rate, burst=burst)
 
 
+def with_sessions(app: App, sessions: int | None) -> App:
+    """The app with a number of its own of sessions on one gateway (0: no limit), or with None again with the gateway's. Raises ValueError."""
+    if sessions is not None and sessions < 0:
+        raise ValueError("the number of sessions must be at least 0; 0 is no limit")
+    return msgspec.structs.replace(app, sessions=sessions)
+
+
 def opens(app: App, key: str) -> bool:
     """Whether the key is one of the app's."""
     hashed = hash_of_key(key)

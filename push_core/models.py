@@ -55,6 +55,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool = False
     rate: float | None = None  # messages a second, all processes together; None: as the push API is set, 0: no limit
     burst: int | None = None  # messages at once, where `rate` is set; None or 0: as many as in a second
+    sessions: int | None = None  # most of them on one gateway; None: as the gateway is set, 0: no limit
     channels: dict[str, dict[str, Any]] = msgspec.field(
         default_factory=dict
     )  # vendor channel → its settings and credentials

@@ -21,6 +21,7 @@ from push_core.presence.port import Node as NodeRecord
 from push_core.rpc.discovery import Discovery
 from push_core.tasks import Crew
 from push_gateway.admission import Admission
+from push_gateway.announced import Announced
 from push_gateway.broadcasts import Broadcasts
 from push_gateway.context import Context
 from push_gateway.counters import Counters
@@ -29,6 +30,7 @@ from push_gateway.drain_switch import CONTROL_KEY as DRAIN_KEY
 from push_gateway.drains import Drains
 from push_gateway.entrance import Entrance
 from push_gateway.gate import Gate
+from push_gateway.guard.guard import Guard
 from push_gateway.kicks import Kicks
 from push_gateway.lease import Lease
 from push_gateway.node import Node
@@ -82,7 +84,8 @@ class Gateway:
             timeout_s=settings.store_timeout_s,
         )
         self._lag = LoopLag("gateway", ports.metrics)
-        admission = Admission(registry, self._lag, ports.metrics, settings, clock)
+        self._guard = guard = Guard(settings, ports.control, ports.metrics, clock)
+        admission = Admission(registry, guard, self._lag, ports.metrics, settings, clock)
         self._drains = Drains(ports.messages, self._receipts, settings, clock, self._crew)
         self._sign_outs = SignOuts(ports.presence, settings)
         self._topics = Topics(ports.control.value, counters, most=settings.topics_per_session)
@@ -117,6 +120,7 @@ class Gateway:
             clock=clock,
             incarnation=incarnation,
             admission=admission,
+            guard=guard,
             wheel=Wheel(settings.wheel_resolution_s, clock.monotonic()),
             counters=counters,
             receipts=self._receipts,
@@ -143,11 +147,17 @@ class Gateway:
         self.drain = Drain(self._context, self._gate, ports.metrics)
 
     def _door(self) -> Callable[[], asyncio.Protocol]:
-        def entrance() -> Entrance:
-            return Entrance(self._context)
+        """What a connection that is accepted is at first: a proxy's header, if those are configured; a TLS handshake; the way in."""
+        context = self._context
+
+        def entrance(told: str | None = None) -> Entrance:
+            return Entrance(context, told)
 
         certificate = self._certificate
-        return entrance if certificate is None else Handshakes(self._context, lambda: certificate.context, entrance)
+        link: Callable[[str | None], asyncio.Protocol] = entrance
+        if certificate is not None:
+            link = Handshakes(context, lambda: certificate.context, entrance)
+        return (lambda: Announced(context, link)) if context.guard.door.proxied else lambda: link(None)
 
     @property
     def url(self) -> str:
@@ -176,6 +186,8 @@ class Gateway:
         if why := self.drain.why:
             return [why]
         missing = await self._neighbours.missing()
+        if overloaded := context.admission.overloaded:
+            missing.append(overloaded)
         if not context.leased:
             missing.append("this node's lease in presence is not held")
         return missing
@@ -208,6 +220,7 @@ class Gateway:
             self._crew.keep("lag", self._lag.sample)
             if self._certificate is not None:
                 self._crew.keep("certificate", self._certificate.look)
+            self._crew.keep("guard", lambda: self._guard.run(lambda: self.sessions))
             await self._gate.open()
         except BaseException:
             await self.stop(self._settings.store_timeout_s)

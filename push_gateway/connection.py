@@ -86,7 +86,8 @@ class Connection(Link):
             payload = ws.short(data, text=not codec.binary)
             if payload is not None:
                 ids = codec.received_ids(payload)
-                if ids is None or not self._received(state, ids):
+                taken = ids is not None and self._received(state, ids)
+                if not taken and self._may_send(0, len(data)):
                     self._message(ws.Message(payload, not codec.binary))
                 return
         if self._held is not None:  # until the session is signed in: its peer waits, not our memory
@@ -241,9 +242,22 @@ class Connection(Link):
             now = context.clock.monotonic()
             before = state.due
             wall = context.clock.wall_ms()
-            self._act(state.receive(message.payload, text=message.text, now=now, wall=wall), wall)
+            events = state.receive(message.payload, text=message.text, now=now, wall=wall)
+            if self._settle(events, len(message.payload)):
+                self._act(events, wall)
             if state.due < before and self._state is state:
                 context.wheel.arm(self, state.due)
+
+    def _settle(self, events: Sequence[Event], size: int) -> bool:
+        """Whether what a message asks for is still within the session's budget. An ack of what we sent was asked for by us and costs nothing; any
+        other message is a frame, and each answer of ours after the first another one."""
+        answers = 0
+        for event in events:
+            if type(event) is LiveAcked or (type(event) is Acked and event.push is not None):
+                self._context.guard.budgets.give_back(self, size + ws.LEAST_HEAD)
+                return True
+            answers += type(event) in (Send, Wished)
+        return self._may_send(max(1, answers), 0)
 
     def _heard(self) -> None:
         if type(self._state) is Signed:
@@ -354,7 +368,7 @@ class Connection(Link):
             self._transport.write(prepared.frame(state.codec))
         return Taking.FULL if offered is Offered.FULL else Taking.ACCEPTED
 
-    def _over(self, state: Ending | Deaf, *, sign_out: bool = True) -> None:
+    def _over(self, state: Ending | Deaf, *, code: int = 0, sign_out: bool = True) -> None:
         """The session is over, if it isn't already."""
         before, context = self._state, self._context
         if isinstance(before, Ending | Deaf):
@@ -374,3 +388,5 @@ class Connection(Link):
                 self._report(message_id, ReceiptKind.LOST, wall, push)
             if sign_out:
                 context.sign_outs.add(self.route)
+            if not context.draining and not context.stopping:
+                context.guard.dropped(self.key, code)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from push_gateway.admission import Admission
     from push_gateway.broadcasts import Broadcasts
     from push_gateway.drains import Drains
+    from push_gateway.guard.guard import Guard
     from push_gateway.receipts import Receipts
     from push_gateway.sign_in import SignIns
     from push_gateway.sign_out import SignOuts
@@ -30,6 +31,7 @@ class Context:
     clock: Clock
     incarnation: str
     admission: "Admission"
+    guard: "Guard"
     wheel: Wheel
     counters: Counters
     receipts: "Receipts"
@@ -47,4 +49,5 @@ class Context:
     @property
     def ready(self) -> bool:
         """Whether new devices should come here: what `/readyz` says."""
-        return self.started and self.leased and not self.draining and not self.stopping
+        going = self.draining or self.stopping
+        return self.started and self.leased and not going and not self.admission.overloaded

@@ -1,16 +1,21 @@
 """The way in: a TCP connection from its accept to the device's hello. Then its transport is a `Connection`'s, and this object is gone.
 
-Upgrading ──101──▶ Unsigned ──hello──▶ (Connection)
+    (Announced, of a proxy ──header──▶) Upgrading ──101──▶ Unsigned ──hello──▶ (Connection)
+
+Whose connection it is, is found on the way (`push_gateway.guard.door`): at its accept, by a PROXY header, or by the request.
 """
 
 import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
+from push_core.metrics.catalogue import Metric
 from push_gateway import handshake
 from push_gateway import websocket_frames as ws
 from push_gateway.connection import Connection
-from push_gateway.link import DEAF, Link
+from push_gateway.guard.rule_book import NO_LIMITS
+from push_gateway.link import DEAF, Link, peer_of
 from sdk_proto.wire.close import CloseCode
 from sdk_proto.wire.codec import Codec
 from sdk_proto.wire.server import Close, Joining, Unsigned
@@ -35,10 +40,14 @@ class Left:
 
 
 class Entrance(Link):
-    __slots__ = ()
+    """`told`: the client's address, by the proxy that passes it on; None: that of the transport's peer."""
 
-    def __init__(self, context: "Context") -> None:
+    __slots__ = ("_limits", "_told")
+
+    def __init__(self, context: "Context", told: str | None = None) -> None:
         super().__init__(context, Upgrading())
+        self._told = told
+        self._limits = NO_LIMITS
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's are none by class
@@ -46,12 +55,32 @@ class Entrance(Link):
         self._transport = transport
         connections = context.registry.connections
         connections.add(self)
-        if context.stopping or len(connections) > context.settings.max_connections:
+        if context.stopping or not self._may_come(len(connections)):
             self._state = DEAF
             transport.abort()
             return
         transport.set_write_buffer_limits(high=context.settings.unsent_limit_bytes)
         context.wheel.arm(self, context.clock.monotonic() + context.settings.upgrade_timeout_s)
+
+    def _may_come(self, connections: int) -> bool:
+        context = self._context
+        if connections > context.settings.max_connections:
+            context.counters.add(Metric.LIMITED, "connections")
+            return False
+        door = context.guard.door
+        if not door.looks and self._told is None:
+            return True
+        address = self.client
+        return door.names_others(address) or self._count_under(address)
+
+    @property
+    def client(self) -> str:
+        return self.address or self._told or peer_of(self._transport)
+
+    def _count_under(self, address: str) -> bool:
+        """Whether there may be one more connection of the address. It is counted until the connection is lost."""
+        self.address = address
+        return self._context.guard.door.come(address)
 
     def on_due(self, now: float) -> None:
         state = self._state
@@ -88,9 +117,26 @@ class Entrance(Link):
         if found < 0:
             return b""
         rest = state.head[end:]
-        answer = handshake.answer(state.head[:end], ready=context.ready)
+        screen = self._screen if context.guard.door.wants_requests else None
+        answer = handshake.answer(state.head[:end], ready=context.ready, screen=screen)
         self._answer(answer)
         return rest if answer.codec is not None else b""
+
+    def _screen(self, forwarded: Sequence[str], user_agent: str) -> handshake.Answer | None:
+        """A request of a device is there: what it is refused with, or None."""
+        door = self._context.guard.door
+        peer = self.client
+        address = door.client(peer, forwarded)
+        if (address != peer or (door.looks and not self.address)) and not self._count_under(address):
+            # An answer, where others are hung up on: a proxy would take that for a fault of ours.
+            retry_s = max(1, self._context.settings.overload_retry_ms // 1_000)
+            text = "too many connections from this address\n"
+            return handshake.plain(HTTPStatus.TOO_MANY_REQUESTS, text, retry_after_s=retry_s)
+        limits = door.screen(address, user_agent)
+        if limits is None:
+            return handshake.plain(HTTPStatus.FORBIDDEN, "refused\n")
+        self._limits = limits
+        return None
 
     def _answer(self, answer: handshake.Answer) -> None:
         context = self._context
@@ -127,17 +173,15 @@ class Entrance(Link):
         context = self._context
         context.wheel.cancel(self)
         context.registry.connections.discard(self)
+        admission, limits = context.admission, self._limits
+        address = self.client if limits or admission.asks_address else ""
         connection = Connection(context, self._transport, joining, held)
+        connection.address, self.address = self.address, ""
         connection.hold(self._partial, self._unread)
         self._state, self._partial, self._unread = Left(), None, b""
         self._transport.set_protocol(connection)
-        admission = context.admission
-        refusal = admission.refusal(self._address() if admission.asks_address else "")
+        refusal = admission.refusal(address, limits)
         if refusal is None and not context.sign_ins.submit(connection, joining.hello):
             refusal = admission.full("too many sign-ins")
         if refusal is not None:
             connection.close(CloseCode.OVERLOADED, refusal.reason, retry_after_ms=refusal.retry_after_ms)
-
-    def _address(self) -> str:
-        peer = self._transport.get_extra_info("peername")
-        return str(peer[0]) if peer else ""

@@ -6,7 +6,7 @@ a slow client sends it.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -39,7 +39,11 @@ class Answer:
     codec: Codec | None = None
 
 
-def answer(head: bytes, *, ready: bool) -> Answer:
+Screen = Callable[[Sequence[str], str], Answer | None]
+"""What a device's request is refused with, or None, by its headers X-Forwarded-For and its User-Agent ("": none)."""
+
+
+def answer(head: bytes, *, ready: bool, screen: Screen | None = None) -> Answer:
     """The answer to one request, its head given up to and with the empty line. `ready` is what `/readyz` says."""
     protocol = ServerProtocol(select_subprotocol=_select, logger=_log)
     protocol.receive_data(head)
@@ -48,6 +52,12 @@ def answer(head: bytes, *, ready: bool) -> Answer:
         return plain(HTTPStatus.BAD_REQUEST, "not an HTTP request that is understood here\n")
     path = request.path.partition("?")[0]
     if path == PATH:
+        if screen is not None:
+            headers = request.headers
+            agents = headers.get_all("User-Agent")
+            refused = screen(headers.get_all("X-Forwarded-For"), agents[0] if agents else "")
+            if refused is not None:
+                return refused
         response = protocol.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             return _closing(response)
@@ -61,9 +71,12 @@ def answer(head: bytes, *, ready: bool) -> Answer:
     return plain(HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n")
 
 
-def plain(status: HTTPStatus, text: str) -> Answer:
+def plain(status: HTTPStatus, text: str, *, retry_after_s: int = 0) -> Answer:
     """An answer in words, after which the connection is closed."""
-    return _closing(ServerProtocol(logger=_log).reject(status, text))
+    response = ServerProtocol(logger=_log).reject(status, text)
+    if retry_after_s:
+        response.headers["Retry-After"] = str(retry_after_s)
+    return _closing(response)
 
 
 def _closing(response: Response) -> Answer:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from push_core.metrics.catalogue import Metric
 from push_gateway import websocket_frames as ws
+from push_gateway.guard.addresses import normal
 from push_gateway.wheel import Timed
 from sdk_proto.wire.close import CloseCode
 from sdk_proto.wire.codec import Codec
@@ -37,10 +38,19 @@ class Deaf:
 ENDING, DEAF = Ending(), Deaf()
 
 
-class Link(asyncio.Protocol, Timed):
-    """`_state` is what the part of its life is; `ENDING` and `DEAF` are the ends of all of them."""
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """The address that a transport is connected to, in its usual form; "" if it isn't any more."""
+    peer = transport.get_extra_info("peername")
+    if not peer:
+        return ""
+    return normal(str(peer[0])) or str(peer[0])
 
-    __slots__ = ("_context", "_partial", "_state", "_transport", "_unread")
+
+class Link(asyncio.Protocol, Timed):
+    """`_state` is what the part of its life is; `ENDING` and `DEAF` are the ends of all of them. `address` is that which its connection is counted
+    under, or that a proxy told; "" while nobody asked for one, so that most links keep none."""
+
+    __slots__ = ("_context", "_partial", "_state", "_transport", "_unread", "address")
     _transport: asyncio.Transport
 
     def __init__(self, context: "Context", state: Any) -> None:
@@ -48,11 +58,17 @@ class Link(asyncio.Protocol, Timed):
         self._context = context
         self._state = state
         self._partial: ws.Partial | None = None
+        self.address = ""
         self._unread = b""  # received and not looked at yet; reading is paused as long as there is something
 
     @property
     def is_open(self) -> bool:
         return not isinstance(self._state, Ending | Deaf)
+
+    @property
+    def client(self) -> str:
+        """The address of who is at the other end, or behind the proxy there; "" if it is gone."""
+        return self.address or peer_of(self._transport)
 
     # ── asyncio.Protocol ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -79,6 +95,9 @@ class Link(asyncio.Protocol, Timed):
         self._unread = b""
         self._context.wheel.cancel(self)
         self._context.registry.connections.discard(self)
+        self._context.guard.budgets.forget(self)
+        if self.address:
+            self._context.guard.door.gone(self.address)
 
     def _soon_read_on(self) -> None:
         asyncio.get_running_loop().call_soon(self._read_on)
@@ -93,7 +112,22 @@ class Link(asyncio.Protocol, Timed):
     def _read(self, data: bytes) -> None:
         if type(self._state) is not Deaf:
             events, self._partial = ws.read(self._partial, data, self._context.settings.max_message_bytes)
-            self._take(events)
+            # What a message costs, `_message` knows; what is no whole frame costs as much as one.
+            frames = sum(type(event) is not ws.Message for event in events) if events else 1
+            if self._may_send(frames, len(data)):
+                self._take(events)
+
+    def _may_send(self, frames: int, size: int) -> bool:
+        """Whether it still may after these. If not it is closed."""
+        context = self._context
+        over = context.guard.budgets.spend(self, frames, size, context.clock.monotonic())
+        if not over:
+            return True
+        if self.is_open:
+            context.counters.add(Metric.LIMITED, f"session_{over}")
+            rest_ms = int(context.settings.session_burst_s * 1_000)
+            self.close(CloseCode.OVERLOADED, f"too many {over}", retry_after_ms=rest_ms)
+        return False
 
     def _take(self, events: Sequence[ws.Event]) -> None:
         pongs = b""
@@ -137,8 +171,8 @@ class Link(asyncio.Protocol, Timed):
     def _codec(self) -> Codec | None:
         """What `bye` is said in; None where the peer does not speak WebSocket yet."""
 
-    def _over(self, state: Ending | Deaf, *, sign_out: bool = True) -> None:  # noqa: ARG002 - for those that have a route
-        """The link serves nobody any more, if it isn't so already."""
+    def _over(self, state: Ending | Deaf, *, code: int = 0, sign_out: bool = True) -> None:  # noqa: ARG002 - for those that have a route
+        """The link serves nobody any more, if it isn't so already. `code`: what we close it with; 0: the end came from elsewhere."""
         if self.is_open:
             self._state = state
 
@@ -151,7 +185,7 @@ class Link(asyncio.Protocol, Timed):
             return
         codec = self._codec
         self._context.counters.add(Metric.GW_CLOSED, str(int(code)))
-        self._over(ENDING, sign_out=sign_out)
+        self._over(ENDING, code=code, sign_out=sign_out)
         if codec is None:
             self._transport.abort()
             return

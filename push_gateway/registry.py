@@ -21,14 +21,16 @@ class Open(Protocol):
 
 
 class Registry:
-    """`connections` are all that are open, signed in or not; `signed` and `joining` never hold a closed one."""
+    """`connections` are all that are open, signed in or not; `signed` and `joining` never hold a closed one. `apps` says how many of each app
+    these two hold."""
 
-    __slots__ = ("_epoch", "connections", "joining", "signed")
+    __slots__ = ("_epoch", "apps", "connections", "joining", "signed")
 
     def __init__(self) -> None:
         self.connections: set[Open] = set()
         self.signed: dict[DeviceKey, Connection] = {}
         self.joining: dict[DeviceKey, list[Connection]] = {}
+        self.apps: dict[str, int] = {}
         self._epoch = 0
 
     def next_epoch(self) -> int:
@@ -47,6 +49,8 @@ class Registry:
         yield from tuple(self.joining.get(key, ()))
 
     def join(self, connection: "Connection") -> None:
+        app = connection.key[0]
+        self.apps[app] = self.apps.get(app, 0) + 1
         self.joining.setdefault(connection.key, []).append(connection)
 
     def sign(self, connection: "Connection") -> None:
@@ -56,6 +60,12 @@ class Registry:
 
     def remove(self, connection: "Connection") -> None:
         """It is closed: nothing finds it any more. Another connection of the device stays."""
+        app = connection.key[0]
+        left = self.apps.get(app, 0) - 1
+        if left > 0:
+            self.apps[app] = left
+        else:
+            self.apps.pop(app, None)
         if self.signed.get(connection.key) is connection:
             del self.signed[connection.key]
         else:

@@ -28,6 +28,40 @@ class GatewaySettings:
         15_000, "Up to how long a device that was refused for load is asked to stay away, at random.", at_least=0
     )
 
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "Networks of the proxies in front whose word on the address of a client counts: 10.0.0.0/8, 2001:db8::/32, 192.0.2.7.",
+    )
+    proxy_protocol: bool = setting(
+        False,
+        "Connections from trusted_proxies begin with a PROXY header, version 1 or 2 (haproxy: send-proxy-v2); one without is closed. Others "
+        "have none.",
+    )
+    forwarded_for: bool = setting(
+        False,
+        "Believe trusted_proxies in the header X-Forwarded-For: the last address in it that is not one of theirs.",
+    )
+    address_connections: int = setting(
+        0,
+        "Most connections of one address, of IPv6 of one /64; more are closed, behind forwarded_for answered 429. 0: no limit, as behind a "
+        "load balancer that hides addresses.",
+        at_least=0,
+    )
+    app_sessions: int = setting(
+        0,
+        "Most sessions of one app on this node, where the app has no number of its own (taco app limit --sessions); more get 4003 and a time "
+        "to come back. 0: no limit.",
+        at_least=0,
+    )
+    sign_ins: float = setting(
+        0.0,
+        "Sign-ins a second that this node takes; each of those beyond gets 4003 and a moment of its own to come back. 0: no limit.",
+        at_least=0.0,
+    )
+    sign_ins_burst: int = setting(0, "Sign-ins taken at once; 0: as many as in a second.", at_least=0)
+    sign_ins_wait_s: float = setting(
+        60.0, "The latest moment that is given to one of them, in seconds from now.", at_least=1.0
+    )
     address_sign_ins: float = setting(
         0.0,
         "Sign-ins a second that this node takes from one address; more get 4003 and a time to come back. 0: no limit, as behind "
@@ -69,6 +103,47 @@ class GatewaySettings:
     )
     tls_handshake_timeout_s: float = setting(
         10.0, "Time for the TLS handshake, waiting for its turn included; then the connection ends.", at_least=0.01
+    )
+
+    memory_limit_mb: int = setting(
+        0,
+        "Memory that this process may use, in MiB; that of its control group (a container's) counts besides. 0: only that.",
+        at_least=0,
+    )
+    memory_share: float = setting(
+        0.9,
+        "From so much of it on no more sessions are taken than there are; a further hello gets 4003. 0: never.",
+        at_least=0.0,
+        at_most=1.0,
+    )
+    memory_every_s: float = setting(5.0, "How often memory is looked at.", at_least=0.1)
+    ready_shed_s: float = setting(
+        10.0, "When sign-ins have been refused for load for so long, /readyz says so. 0: never.", at_least=0.0
+    )
+
+    session_frames_per_s: float = setting(
+        50.0,
+        "Frames a second that one session may send, acks of what was sent to it not counted; beyond it 4003. 0: no limit.",
+        at_least=0.0,
+    )
+    session_bytes_per_s: float = setting(32_768.0, "The same in bytes.", at_least=0.0)
+    session_burst_s: float = setting(
+        10.0,
+        "What it may send at once: that of so many seconds. Who was closed for it is asked to stay away for as long.",
+        at_least=0.1,
+    )
+    flapping_drops: int = setting(
+        15,
+        "A device whose connection drops so often within flapping_within_s rests: sign-ins get 4003. Counted by each node for itself. 0: "
+        "never.",
+        at_least=0,
+    )
+    flapping_within_s: float = setting(60.0, "See flapping_drops.", at_least=0.1)
+    flapping_rest_s: float = setting(300.0, "How long such a device rests.", at_least=0.1)
+    flapping_devices: int = setting(
+        20_000,
+        "Most devices whose drops are remembered, and most that rest; beyond it the oldest is forgotten, with a count.",
+        at_least=1,
     )
 
     max_head_bytes: int = setting(8_192, "Largest upgrade request, in bytes; a larger one gets HTTP 431.", at_least=256)

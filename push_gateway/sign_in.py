@@ -23,7 +23,7 @@ from push_core.metrics.catalogue import Metric
 from push_core.models import DeviceKey
 from push_core.presence.port import Presence, Route, Verdict
 from push_core.rpc.port import Kick
-from push_gateway.admission import Admission
+from push_gateway.admission import Admission, Refusal
 from push_gateway.connection import Connection
 from push_gateway.counters import Counters
 from push_gateway.drains import Drains
@@ -153,6 +153,10 @@ class SignIns:
                 self._refuse(guest, "token_refused", CloseCode.TOKEN_REFUSED, "the token was refused")
             elif app.disabled:
                 self._refuse(guest, "app_disabled", CloseCode.APP_DISABLED, "the app is disabled")
+            elif refusal := self._admission.rest(guest.key):
+                self._turn_back(guest, "flapping", refusal)
+            elif refusal := self._admission.app_refusal(guest.key, app.sessions):
+                self._turn_back(guest, "app_full", refusal)
             else:
                 guest.grant = grant
                 verified.append(guest)
@@ -245,6 +249,12 @@ class SignIns:
     def _refuse(self, guest: _Guest, outcome: str, code: CloseCode, reason: str) -> None:
         self._counters.add(Metric.GW_SIGN_INS, outcome)
         guest.connection.close(code, reason, sign_out=False)
+
+    def _turn_back(self, guest: _Guest, outcome: str, refusal: Refusal) -> None:
+        self._counters.add(Metric.GW_SIGN_INS, outcome)
+        guest.connection.close(
+            CloseCode.OVERLOADED, refusal.reason, retry_after_ms=refusal.retry_after_ms, sign_out=False
+        )
 
     async def _load_apps(self, names: Sequence[str]) -> Sequence[AppKeys | None]:
         apps = await self._in_time(self._devices.apps(names), "the device store")

@@ -57,13 +57,14 @@ class AppKeys:
     name: str
     disabled: bool
     keys: tuple[Key, ...]
+    sessions: int | None = None
 
     @classmethod
     def of(cls, app: App) -> "AppKeys":
         """A public key that can't be read is left out and logged: the app's other keys still work."""
         secrets = [Key("HS256", secret.encode()) for secret in app.device_secrets if secret]
         public = [key for key in (_public(app.name, key) for key in app.public_keys) if key is not None]
-        return cls(app.name, app.disabled, (*secrets, *public))
+        return cls(app.name, app.disabled, (*secrets, *public), app.sessions)
 
     def verify(self, token: str, device: str, *, now_s: float) -> Grant | None:
         """None if it isn't a token of this app for this device at `now_s`."""

@@ -15,6 +15,7 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 PROTOCOL_ERROR, INVALID_DATA, TOO_BIG = 1002, 1007, 1009
 NO_STATUS = 1005  # never on the wire: the peer gave no code
 MAX_CONTROL = 125
+LEAST_HEAD = 6  # bytes before a short payload from a client: what it is, its length, the mask
 _MASKED = 0x80
 _WHOLE = _WHOLE_TEXT, _WHOLE_BINARY = 0x80 | TEXT, 0x80 | BINARY
 NOT_UTF8 = "text must be UTF-8"

@@ -153,26 +153,35 @@ def limit(
     burst: Annotated[
         int | None, typer.Option("--burst", help="Messages at once; left out: as many as in a second.")
     ] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="The push API's own rate again ([api] app_rate).")] = False,
+    sessions: Annotated[
+        int | None, typer.Option("--sessions", help="Sessions at a time on each gateway; 0: no limit.")
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="What the settings say again ([api] app_rate, [gateway] app_sessions).")
+    ] = False,
     devices: Store = None,
     data: Data = DATA,
     as_json: AsJson = False,
 ) -> None:
-    """Set how many messages the app may send, all its callers and all processes together; it counts within seconds."""
-    from ops.apps import with_limit
+    """Set how many messages the app may send, all its callers and all processes together, and how many sessions of it a gateway takes; it counts
+    within seconds."""
+    from ops.apps import with_limit, with_sessions
 
-    if (reset and (rate is not None or burst is not None)) or (burst is not None and rate is None):
+    if (reset and (rate, burst, sessions) != (None, None, None)) or (burst is not None and rate is None):
         fail("--reset stands alone, and --burst goes with a rate", Exit.USAGE)
 
     async def work(store: "Devices") -> dict[str, Any]:
         known = await _known(store, app)
-        if rate is not None or reset:
-            try:
+        try:
+            if rate is not None or reset:
                 known = with_limit(known, rate, burst)
-            except ValueError as error:
-                fail(str(error), Exit.USAGE)
+            if sessions is not None or reset:
+                known = with_sessions(known, sessions)
+        except ValueError as error:
+            fail(str(error), Exit.USAGE)
+        if (rate, sessions, reset) != (None, None, False):
             await store.put_apps([known])
-        return {"app": app, "rate": known.rate, "burst": known.burst}
+        return {"app": app, "rate": known.rate, "burst": known.burst, "sessions": known.sessions}
 
     _print(_on_devices(devices, data, work), as_json)
 

@@ -113,6 +113,28 @@ class Metric(enum.Enum):
     )
     GW_RULES_VERSION = ("gateway.rules.version", "gauge", "Version of the rules in force; 0: none was ever set")
     GW_RULES_BAD = ("gateway.rules.bad", "count", "Times that rules in control made no sense; those before hold")
+    GW_PROXY_HEADERS = (
+        "gateway.proxy.headers",
+        "count",
+        "Connections of trusted proxies by their PROXY header: client, local (the proxy's own), bad, late",
+        "outcome",
+    )
+    GW_FLAPPING = (
+        "gateway.flapping",
+        "count",
+        "Devices sent to rest because their connections dropped again and again",
+    )
+    GW_FLAPPING_RESTING = ("gateway.flapping.resting", "gauge", "Devices that rest")
+    GW_FLAPPING_FORGOTTEN = (
+        "gateway.flapping.forgotten",
+        "count",
+        "Devices whose drops or rest were forgotten at the bound, [gateway] flapping_devices",
+    )
+    GW_MEMORY_SHARE = (
+        "gateway.memory.share",
+        "gauge",
+        "How much of the memory that there is for the process is used, 0 to 1; 0 where no bound is known",
+    )
     # dispatcher
     DI_BATCHES = ("dispatcher.batches", "count", "Batches taken", "queue")
     DI_OUTCOMES = ("dispatcher.outcomes", "count", "Deliveries by outcome at the gateways", "outcome")

@@ -35,11 +35,11 @@ class Budgets:
             return "frames"
         return "bytes" if bytes_at - now > self._burst_s else ""
 
-    def give_back(self, session: object, frames: int, size: int) -> None:
-        """So much of what was spent was asked for by us."""
+    def give_back(self, session: object, size: int) -> None:
+        """So many bytes of what was spent were asked for by us."""
         found = self._full_at.get(session)
         if found is not None:
-            self._full_at[session] = found[0] - frames * self._frame_s, found[1] - size * self._byte_s
+            self._full_at[session] = found[0], found[1] - size * self._byte_s
 
     def forget(self, session: object) -> None:
         self._full_at.pop(session, None)

@@ -42,10 +42,14 @@ REASONS = {
 
 
 class Handshakes:
-    """All those of a node. `current` says which context the next one gets; `link` makes what the transport is for."""
+    """All those of a node. `current` says which context the next one gets; `link` makes what the transport is for, given the client's address
+    where a proxy told it."""
 
     def __init__(
-        self, context: "Context", current: Callable[[], ssl.SSLContext], link: Callable[[], asyncio.Protocol]
+        self,
+        context: "Context",
+        current: Callable[[], ssl.SSLContext],
+        link: Callable[[str | None], asyncio.Protocol],
     ) -> None:
         self.context = context
         self.pipes = Pipes()
@@ -53,10 +57,10 @@ class Handshakes:
         self.link = link
         self._waiting: deque[Handshake] = deque()
 
-    def __call__(self) -> "Handshake":
+    def __call__(self, told: str | None = None) -> "Handshake":
         """For a connection that is accepted."""
         pipes = self.pipes
-        return Handshake(self, self._current().wrap_bio(pipes.incoming, pipes.outgoing, server_side=True))
+        return Handshake(self, told, self._current().wrap_bio(pipes.incoming, pipes.outgoing, server_side=True))
 
     def wait(self, handshake: "Handshake") -> None:
         self._waiting.append(handshake)
@@ -81,12 +85,13 @@ class Handshakes:
 
 
 class Handshake(asyncio.Protocol, Timed):
-    __slots__ = ("_count", "_data", "_ends", "_object", "_raw", "_shared", "_waits")
+    __slots__ = ("_count", "_data", "_ends", "_object", "_raw", "_shared", "_told", "_waits")
     _raw: asyncio.Transport
 
-    def __init__(self, shared: Handshakes, object_: ssl.SSLObject) -> None:
+    def __init__(self, shared: Handshakes, told: str | None, object_: ssl.SSLObject) -> None:
         self.armed = 0
         self._shared = shared
+        self._told = told
         self._object = object_
         self._data = b""
         self._count = 0
@@ -148,7 +153,7 @@ class Handshake(asyncio.Protocol, Timed):
             self._flush()
             self._tell("resumed" if self._object.session_reused else "full")
             self._forget()
-            TlsTransport(self._raw, self._object, pipes).begin(self._shared.link(), rest)
+            TlsTransport(self._raw, self._object, pipes).begin(self._shared.link(self._told), rest)
 
     def _flush(self) -> None:
         data = self._shared.pipes.outgoing.read()

@@ -29,7 +29,12 @@ async def open_echo() -> AsyncIterator[str]:
     """Where it listens."""
     async with open_site() as site:
         node = await site.node(
-            max_message_bytes=LARGEST, unsent_limit_bytes=4 * LARGEST, hello_timeout_s=3_600.0, wheel_resolution_s=0.25
+            max_message_bytes=LARGEST,
+            unsent_limit_bytes=4 * LARGEST,
+            hello_timeout_s=3_600.0,
+            wheel_resolution_s=0.25,
+            session_frames_per_s=0.0,
+            session_bytes_per_s=0.0,
         )
         server = await asyncio.get_running_loop().create_server(lambda: Echo(node.gateway._context), "127.0.0.1", 0)
         try:

@@ -1,14 +1,17 @@
 """Whose hello is looked at, and that whoever is in already is never turned away."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from push_core.control.port import Control
+from push_core.control.watch import ControlWatch
 from push_core.load import LoopLag
 from push_core.metrics.catalogue import Metric
 from push_core.metrics.memory import MemoryMetrics
 from push_gateway.admission import Admission
+from push_gateway.guard.guard import Guard
 from push_gateway.registry import Registry
 from push_gateway.settings import GatewaySettings
 from sdk_proto.wire import frames as f
@@ -22,7 +25,10 @@ class Door:
         self.metrics = MemoryMetrics()
         self.lag = LoopLag("gateway", self.metrics)
         self.settings = replace(GatewaySettings(), **settings)
-        self.admission = Admission(Registry(), self.lag, self.metrics, self.settings, self.clock.clock())
+        clock = self.clock.clock()
+        self.guard = Guard(self.settings, ControlWatch(cast(Control, None), None), self.metrics, clock)
+        self.registry = Registry()
+        self.admission = Admission(self.registry, self.guard, self.lag, self.metrics, self.settings, clock)
 
     def under_way(self, sign_ins: int) -> None:
         """For a while already."""

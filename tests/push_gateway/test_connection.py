@@ -281,7 +281,8 @@ async def test_half_a_frame_while_joining_is_heard_when_the_other_half_comes(sit
     raw.close()
 
 
-async def test_a_flood_takes_turns_with_everybody_else(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_takes_turns_with_everybody_else(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = await site.node(session_frames_per_s=0.0, session_bytes_per_s=0.0)
     read, sizes = Link._read, []
 
     def noted(link: Link, data: bytes) -> None:

@@ -24,10 +24,10 @@ def test_bytes_are_counted_beside_frames() -> None:
 def test_what_we_asked_for_costs_nothing() -> None:
     budgets, session = Budgets(10.0, 1_000.0, 1.0), object()
     for _ in range(1_000):
-        assert budgets.spend(session, 1, 40, 5.0) == ""
-        budgets.give_back(session, 1, 40)
+        assert budgets.spend(session, 0, 40, 5.0) == ""
+        budgets.give_back(session, 40)
     budgets.forget(session)
-    budgets.give_back(session, 1, 40)
+    budgets.give_back(session, 40)
     assert len(budgets) == 0
 
 
