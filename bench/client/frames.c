@@ -141,6 +141,9 @@ static bool proto_fields(struct frames *frames, struct frame *frame, struct wire
         case FRAME_REPLY:
             if (field.number == 1 && number) frame->id = field.value;
             break;
+        case FRAME_PONG:
+            if (field.number == 2 && number && field.value == 0) return refuse(frames, "pong.next");
+            break;
         case FRAME_CONFIG:
         case FRAME_ERROR:
             if (field.number == 1 && bytes) keyed = field.inside.at < field.inside.end;
@@ -261,6 +264,10 @@ static enum read json_field(struct json *json, struct frame *frame, struct text 
     if (frame->type == FRAME_BYE && text_is(key, "code")) return json_number(json, &frame->code) ? READ : WRONG;
     if (frame->type == FRAME_BYE && text_is(key, "reason")) return json_text(json, &frame->reason) ? READ : WRONG;
     if (frame->type == FRAME_REPLY && text_is(key, "id")) return json_number(json, &frame->id) ? READ : WRONG;
+    if (frame->type == FRAME_PONG && text_is(key, "next")) {
+        uint64_t next;
+        return json_number(json, &next) && next > 0 ? READ : WRONG;
+    }
     if (frame->type == FRAME_WELCOME && text_is(key, "window")) return json_number(json, &frame->window) ? READ : WRONG;
     if (frame->type == FRAME_WELCOME && text_is(key, "heartbeat")) {
         for (int more = json_open(json, '{', &text); more; more = json_more(json, '{', &text)) {

@@ -122,9 +122,14 @@ async def test_a_webhook_is_set_told_to_be_signed_and_called(start: Start) -> No
 async def test_an_app_has_its_rate_within_seconds(start: Start) -> None:
     taco = await start(TACO_API_APP_CACHE_S="0.1")
     at = ("--data", str(taco.data), "--json")
-    assert (await run_taco("app", "limit", "demo", *at)).json() == {"app": "demo", "rate": None, "burst": None}
+    assert (await run_taco("app", "limit", "demo", *at)).json() == {
+        "app": "demo",
+        "rate": None,
+        "burst": None,
+        "sessions": None,
+    }
     limited = (await run_taco("app", "limit", "demo", "0.001", "--burst", "1", *at)).json()
-    assert limited == {"app": "demo", "rate": 0.001, "burst": 1}
+    assert limited == {"app": "demo", "rate": 0.001, "burst": 1, "sessions": None}
     async with asyncio.timeout(30):
         while (pushed := await run_taco("push", "d-1", "-t", "x", *at)).status == 0:
             await asyncio.sleep(0.05)
@@ -142,7 +147,7 @@ async def test_trouble_is_one_sentence_and_a_status(start: Start, tmp_path: Path
     taco = await start()
     cases = [
         (("push", "d", "-t", "x", "--data", str(tmp_path / "none")), 2, "start `taco up`"),
-        (("push", "-t", "x", "--data", str(taco.data)), 2, "name devices, or an --alias"),
+        (("push", "-t", "x", "--data", str(taco.data)), 2, "name devices, an --alias, a --topic, or --all"),
         (("push", "d", "--payload", "{", "--data", str(taco.data)), 2, "not JSON"),
         (("push", "d", "-t", "x", "--api", "http://127.0.0.1:9", "--key", "demo.x"), 1, "can't be reached"),
         (("push", "d", "-t", "x", "--api", taco.api, "--key", "demo.wrong"), 1, "401 unauthorized"),

@@ -33,8 +33,8 @@ async def test_each_line_is_answered_as_the_page_says(start: Start) -> None:
     for line in lines:
         message_id = answers[0][1]["id"] if answers else ""
         answers.append(await shell(line, KEY=taco.key, ID=message_id))
-    assert [status for status, _ in answers] == [202, 202, 200, 200, 200, 202, 200, 200]
-    sent, batch, seen, recalled, device, _, presence, disconnected = (body for _, body in answers)
+    assert [status for status, _ in answers] == [202, 202, 200, 200, 200, 202, 200, 200, 200, 202]
+    sent, batch, seen, recalled, device, _, presence, disconnected, subscribed, live = (body for _, body in answers)
     assert seen["id"] == sent["id"]
     accepted, refused = batch["results"]
     assert accepted["id"]
@@ -43,3 +43,5 @@ async def test_each_line_is_answered_as_the_page_says(start: Start) -> None:
     assert device["alias"] == "user-7"
     assert presence["online"] is False
     assert disconnected == {"disconnected": False}
+    assert subscribed["topics"] == ["city-021"]
+    assert live["state"] == "accepted"
