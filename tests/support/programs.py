@@ -1,6 +1,7 @@
 """`taco api`, `taco gateway` and `taco dispatcher` as processes, on whatever stores a test has."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -83,10 +84,11 @@ class Programs:
         self.folder = folder
         self.env = dict(env)
         self.running: list[Running] = []
+        self._numbers = itertools.count(1)
 
     async def begin(self, role: str, *options: str, **more: str) -> Running:
         """Started; it may not serve yet."""
-        log = self.folder / f"{role}-{len(self.running) + 1}.log"
+        log = self.folder / f"{role}-{next(self._numbers)}.log"  # several may begin at once
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TACO_")}
         ports = {"api": ("--port", "0"), "gateway": ("--port", "0")}.get(role, ())
         with log.open("wb") as stderr:
