@@ -11,7 +11,7 @@ from push_api.app import PushApi
 EXCEPTIONS = Path(__file__).with_name("schemathesis.toml")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_the_server_does_what_its_document_says(api: PushApi, tmp_path: Path) -> None:
     pytest.importorskip("schemathesis")
     arguments = (
