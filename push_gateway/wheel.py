@@ -55,8 +55,9 @@ class Wheel:
             self._remove(entry)
             entry.armed = 0
 
-    def tick(self, now: float) -> list[Timed]:
-        """Those that are due, disarmed, earliest first (within a step in no order)."""
+    def tick(self, now: float, most: int | None = None) -> list[Timed]:
+        """Those that are due, disarmed, earliest first (within a step in no order). Of more than `most` the rest stay armed until it is asked
+        again, so that whatever happens in between can still move or cancel them."""
         upto = int(now / self._resolution_s)
         if upto <= self._passed:
             return []
@@ -64,10 +65,15 @@ class Wheel:
             slots = [slot for slot in range(self._passed + 1, upto + 1) if slot in self._slots]
         else:  # the process slept, or little is armed
             slots = sorted(slot for slot in self._slots if slot <= upto)
-        self._passed = upto
         due: list[Timed] = []
         for slot in slots:
+            entries = self._slots[slot]
+            if most is not None and len(due) + len(entries) > most:
+                due.extend([entries.pop() for _ in range(most - len(due))])
+                upto = slot - 1
+                break
             due.extend(self._slots.pop(slot))
+        self._passed = upto
         for entry in due:
             entry.armed = 0
         return due

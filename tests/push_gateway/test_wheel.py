@@ -65,6 +65,28 @@ def test_in_any_order_of_calls_each_entry_fires_once_after_its_time_and_within_a
     assert len(wheel) == 0
 
 
+@given(st.lists(st.floats(0, 3), max_size=40), st.integers(1, 7), st.integers(0, 39))
+def test_what_is_taken_in_parts_comes_once_and_can_be_cancelled_in_between(
+    times: list[float], most: int, cancelled: int
+) -> None:
+    wheel = Wheel(STEP, 0.0)
+    entries = [Entry() for _ in times]
+    for entry, at in zip(entries, times, strict=True):
+        wheel.arm(entry, at)
+    taken: list[Timed] = []
+    while part := wheel.tick(4.0, most):
+        assert len(part) <= most
+        taken += part
+        assert len(wheel) == len(entries) - len(taken)
+        for entry in entries[cancelled : cancelled + 1]:
+            if entry.armed:
+                wheel.cancel(entry)
+                entries.remove(entry)
+    assert len(taken) == len(set(taken))
+    assert set(taken) == set(entries)
+    assert len(wheel) == 0
+
+
 def test_what_is_due_comes_in_order_of_its_time() -> None:
     wheel = Wheel(STEP, 0.0)
     late, soon, soonest = Entry(), Entry(), Entry()
