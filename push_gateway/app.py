@@ -31,6 +31,7 @@ from push_gateway.drains import Drains
 from push_gateway.entrance import Entrance
 from push_gateway.gate import Gate
 from push_gateway.guard.guard import Guard
+from push_gateway.heartbeats import Heartbeats
 from push_gateway.kicks import Kicks
 from push_gateway.lease import Lease
 from push_gateway.node import Node
@@ -131,6 +132,7 @@ class Gateway:
             broadcasts=self._broadcasts,
             registry=registry,
         )
+        Heartbeats(ports.control, self._context.terms)
         self._lease = Lease(ports.presence, ports.messages, self._context, self._crew)
         # Without the message store devices are signed in and served all the same; without one of these nobody new can be.
         self._neighbours = Neighbours(
@@ -276,14 +278,16 @@ class Gateway:
     async def _turn_wheel(self) -> None:
         await asyncio.sleep(self._settings.wheel_resolution_s)
         now = self._clock.monotonic()
-        for number, entry in enumerate(self._context.wheel.tick(now), start=1):
-            try:
-                entry.on_due(now)
-            except Exception:  # the supervised edge: one session's fault must not cost the others their turn
-                log.exception("a timeout could not be handled")
-                self._metrics.count(Metric.TASK_ERRORS, task="gateway.wheel")
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
+        while due := self._context.wheel.tick(now, AT_ONCE):
+            for entry in due:
+                try:
+                    entry.on_due(now)
+                except Exception:  # the supervised edge: one session's fault must not cost the others their turn
+                    log.exception("a timeout could not be handled")
+                    self._metrics.count(Metric.TASK_ERRORS, task="gateway.wheel")
+            if len(due) < AT_ONCE:
+                break
+            await asyncio.sleep(0)
 
     async def _flush_metrics(self) -> None:
         await asyncio.sleep(FLUSH_METRICS_S)

@@ -129,7 +129,7 @@ class Connection(Link):
             if self._state is state:
                 self._context.wheel.arm(self, state.due)
         elif type(state) is not Joining:
-            self._transport.abort()
+            self._cut_off()
 
     # ── from the node ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -91,7 +91,7 @@ class Entrance(Link):
             else:
                 self._context.wheel.arm(self, state.due)
         else:
-            self._transport.abort()
+            self._cut_off()
 
     def _read_on(self) -> None:
         if type(self._state) is not Left:

@@ -2,10 +2,12 @@
 
 import asyncio
 import errno
+import math
 import os
 import socket
 import struct
 from collections.abc import Callable
+from typing import Any
 
 from push_core.errors import ConfigError
 from push_gateway import handshake
@@ -52,6 +54,8 @@ class Gate:
             raise ConfigError(
                 f"[gateway] host and port: can't listen on {settings.host}:{self._port} ({why or error})"
             ) from None
+        for listening in self._server.sockets:
+            _give_up_in_time(listening, settings)
         host, self._port = self._server.sockets[0].getsockname()[:2]
         scheme = "ws" if settings.tls_cert is None else "wss"
         self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._port}{handshake.PATH}"
@@ -81,3 +85,12 @@ def queued(listener: socket.socket) -> int:
         return int(struct.unpack_from("=I", info, _QUEUED_AT)[0])
     except (AttributeError, OSError, struct.error):
         return -1
+
+
+def _give_up_in_time(listening: Any, settings: GatewaySettings) -> None:
+    """For the connections that come in by it, which inherit this (Linux): when the kernel gives up on a peer that acknowledges nothing, and
+    how long it waits, after our close, for the FIN of one that answered it."""
+    if settings.unacked_timeout_s and hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.unacked_timeout_s * 1_000))
+    if hasattr(socket, "TCP_LINGER2"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, max(1, math.ceil(settings.close_linger_s)))

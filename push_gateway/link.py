@@ -5,8 +5,11 @@ timer and no buffer of its own: a link is an entry of the one wheel, and keeps b
 """
 
 import asyncio
+import socket
+import struct
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from push_core.metrics.catalogue import Metric
@@ -20,6 +23,7 @@ from sdk_proto.wire.frames import Bye, ServerFrame
 if TYPE_CHECKING:
     from push_gateway.context import Context
 
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no time (socket(7)): close() sends RST and forgets the connection
 READ_AT_ONCE = 4_096  # bytes looked at before everybody else has a turn: what fits may be hundreds of frames
 
 
@@ -84,7 +88,11 @@ class Link(asyncio.Protocol, Timed):
         self._read(data)
 
     def eof_received(self) -> None:
-        """Half-closed connections make no sense here: the transport closes itself."""
+        """Half-closed connections make no sense here: the transport closes itself, as soon as it has sent what is left. A peer that doesn't
+        read could put that off for as long as it likes (CLOSE_WAIT): what can't be sent within the linger is thrown away."""
+        if self.is_open:
+            self._over(DEAF)
+            self._linger()
 
     def pause_writing(self) -> None:
         self.close(CloseCode.TOO_SLOW, "what was sent is not read")
@@ -220,6 +228,15 @@ class Link(asyncio.Protocol, Timed):
         socket closed with unread bytes is reset, and the peer would not see why."""
         self._transport.write_eof()
         self._linger()
+
+    def _cut_off(self) -> None:
+        """The linger is over. With a reset: the kernel would go on for minutes to tell a peer that isn't there any more, or to wait for the
+        FIN of one that never sends it."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            with suppress(OSError):  # it is gone already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self._transport.abort()
 
     def _linger(self) -> None:
         self._context.wheel.arm(self, self._context.clock.monotonic() + self._context.settings.close_linger_s)

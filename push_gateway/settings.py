@@ -156,6 +156,13 @@ class GatewaySettings:
         2.0, "How long a closed connection may take to send what is left and to answer the close.", at_least=0.01
     )
 
+    unacked_timeout_s: float = setting(
+        60.0,
+        "A connection on which something sent stays without the acknowledgement of the device's network for so long is given up "
+        "(TCP_USER_TIMEOUT, on Linux). 0: the system's own time, a quarter of an hour.",
+        at_least=0.0,
+    )
+
     heartbeat_min_s: int = setting(60, "Shortest heartbeat interval a device may wish for.", at_least=1)
     heartbeat_max_s: int = setting(600, "Longest heartbeat interval a device may wish for.", at_least=1)
     heartbeat_default_s: int = setting(240, "Interval of a device without a wish.", at_least=1)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops.commands import gateway_drain, gateway_rules, options
+from ops.commands import gateway_drain, gateway_heartbeat, gateway_rules, options
 from ops.commands.control import on_control
 from ops.commands.output import Exit, fail
 from ops.commands.programs import DATA, AdminPort, AsJson, Config, Data, Host, Name, Zone, serve, serve_workers
@@ -95,3 +95,4 @@ group.command()(gateway_drain.drain)
 group.command()(gateway_drain.undrain)
 group.command()(gateway_drain.drained)
 group.add_typer(gateway_rules.group, name="rules")
+group.add_typer(gateway_heartbeat.group, name="heartbeat")

@@ -1,6 +1,7 @@
 """Connections as strangers make them: halves, silence, garbage, too much, and WebSocket's own frames."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from websockets.frames import Frame, Opcode
@@ -49,8 +50,11 @@ class Raw:
         return await self._reader.readuntil(end)
 
     async def rest(self) -> bytes:
-        """Everything until the server hangs up."""
-        data = await self._reader.read(-1)
+        """Everything until the server hangs up; a linger that is over ends with a reset."""
+        data = b""
+        with suppress(ConnectionResetError):
+            while more := await self._reader.read(65_536):
+                data += more
         self.close()
         return data
 
