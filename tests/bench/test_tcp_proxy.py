@@ -113,3 +113,77 @@ async def test_a_target_that_is_away_ends_the_connection(echo: int) -> None:
         writer.transport.abort()
         while proxy.connections:
             await asyncio.sleep(0)
+
+
+async def test_jitter_keeps_the_order(proxy: TcpProxy, client: Ends) -> None:
+    reader, writer = client
+    proxy.jitter_s = 0.02
+    sent = b""
+    for number in range(20):
+        writer.write(bytes([number]))
+        sent += bytes([number])
+        await asyncio.sleep(0.002)
+    assert await reader.readexactly(20) == sent
+
+
+async def test_one_way_alone_may_stall() -> None:
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readexactly(3))
+        writer.write(b"yes")
+        await reader.read()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with TcpProxy("127.0.0.1", server.sockets[0].getsockname()[1]) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        proxy.stall(asks=False)
+        writer.write(b"hey")
+        while not heard:
+            await asyncio.sleep(0.001)
+        answer = asyncio.create_task(reader.readexactly(3))
+        done, _ = await asyncio.wait({answer}, timeout=0.05)
+        assert not done
+        proxy.flow()
+        assert await answer == b"yes"
+        writer.transport.abort()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_cut_falls_somewhere_in_what_the_server_says(proxy: TcpProxy, client: Ends) -> None:
+    reader, writer = client
+    proxy.cut_after = 1_000
+    writer.write(bytes(5_000))
+    try:
+        got = len(await reader.read(-1))
+    except ConnectionError:
+        got = 0  # thrown away with the reset
+    assert got < 1_000
+    assert proxy.cuts == 1
+    proxy.heal()
+    again, writing = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writing.write(bytes(5_000))
+    assert len(await again.readexactly(5_000)) == 5_000
+    writing.transport.abort()
+
+
+async def test_while_it_flaps_connections_come_and_go(proxy: TcpProxy) -> None:
+    flapping = asyncio.create_task(proxy.flap(up_s=0.02, down_s=0.02))
+    outcomes = set()
+    while len(outcomes) < 2:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"x")
+        try:
+            outcomes.add(await reader.readexactly(1))
+        except (ConnectionError, asyncio.IncompleteReadError):
+            outcomes.add(b"")
+        writer.transport.abort()
+        await asyncio.sleep(0.005)
+    flapping.cancel()
+    await asyncio.wait({flapping})
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writer.write(b"y")
+    assert await reader.readexactly(1) == b"y"
+    writer.transport.abort()
