@@ -171,7 +171,7 @@ async def test_a_cut_falls_somewhere_in_what_the_server_says(proxy: TcpProxy, cl
 
 async def test_while_it_flaps_connections_come_and_go(proxy: TcpProxy) -> None:
     flapping = asyncio.create_task(proxy.flap(up_s=0.02, down_s=0.02))
-    outcomes = set()
+    outcomes: set[bytes] = set()
     while len(outcomes) < 2:
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         writer.write(b"x")
